@@ -1,0 +1,18 @@
+"""Quadratic neurons for JAX and Flax, with the papers' closed-form backward passes."""
+
+from qnn_jax import initializers, losses, ops
+from qnn_jax.errors import InputError
+from qnn_jax.layers import AffineLinear, HeavyLinear, QuadraticLinear, ReducedQuadraticLinear
+from qnn_jax.models import Classifier
+
+__all__ = [
+    'AffineLinear',
+    'Classifier',
+    'HeavyLinear',
+    'InputError',
+    'QuadraticLinear',
+    'ReducedQuadraticLinear',
+    'initializers',
+    'losses',
+    'ops',
+]

@@ -1,0 +1,29 @@
+"""Pure functions on arrays, one per kind of neuron, each with the papers' backward pass.
+
+Every op takes x [..., n], any leading axes, and returns z [..., m]; its `custom_vjp` rules are the
+papers' equations, named by number beside each line. Reverse mode only, as the papers' are. A
+`*_reference` is the slow, literal transcription of the forward equation for one sample.
+"""
+
+from qnn_jax.ops._affine import affine, affine_reference
+from qnn_jax.ops._heavy import heavy, heavy_reference
+from qnn_jax.ops._quadratic import quadratic, quadratic_full, quadratic_reference
+from qnn_jax.ops._reduced_quadratic import reduced_quadratic, reduced_quadratic_reference
+from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size, unpack
+
+__all__ = [
+    'affine',
+    'affine_reference',
+    'heavy',
+    'heavy_reference',
+    'matrix_size',
+    'multiplicity',
+    'pack',
+    'packed_size',
+    'quadratic',
+    'quadratic_full',
+    'quadratic_reference',
+    'reduced_quadratic',
+    'reduced_quadratic_reference',
+    'unpack',
+]

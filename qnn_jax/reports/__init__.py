@@ -1,0 +1,1 @@
+"""Records -> tables, pictures and the fidelity to the paper."""
