@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import ml_collections
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from qnn_jax.atomic import atomic_write_text
@@ -37,6 +37,9 @@ def run(name: str, main: Main) -> None:
   )
 
   def absl_main(argv: Sequence[str]) -> None:
+    # absl would show every library's INFO lines; --verbosity=0 brings them back.
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)
     try:
       if len(argv) > 1:
         raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from qnn_jax.errors import InputError
+
 
 def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   """Cross-entropy of independent labels, (25), summed over the classes.
@@ -23,10 +25,11 @@ def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
   Source: (25); backwards (50), delta^L = yhat - y.
 
-  >>> sigmoid_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).round(4).item()
+  >>> round(sigmoid_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).item(), 4)
   1.3863
   """
-  return _sigmoid_cross_entropy(logits, jnp.asarray(targets, logits.dtype))
+  logits, targets = _same_shape('sigmoid_cross_entropy', logits, targets)
+  return _sigmoid_cross_entropy(logits, targets.astype(logits.dtype))
 
 
 @jax.custom_vjp
@@ -61,7 +64,7 @@ def half_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   >>> half_squared_error(jnp.array([3.0]), jnp.array([1.0])).item()
   2.0
   """
-  return optax.l2_loss(outputs, targets).sum(-1)
+  return optax.l2_loss(*_same_shape('half_squared_error', outputs, targets)).sum(-1)
 
 
 def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -69,7 +72,18 @@ def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
   Not in the papers: for a quadratic final layer in a network of one's own.
 
-  >>> softmax_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).round(4).item()
+  >>> round(softmax_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).item(), 4)
   0.6931
   """
-  return optax.softmax_cross_entropy(logits, targets)
+  return optax.softmax_cross_entropy(*_same_shape('softmax_cross_entropy', logits, targets))
+
+
+def _same_shape(loss, outputs, targets):
+  """Both as arrays; InputError for what would otherwise be broadcast, say labels for targets."""
+  outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
+  if outputs.shape != targets.shape:
+    raise InputError(
+        f'{loss}: targets have shape {targets.shape}, but {outputs.shape}, that of the outputs, '
+        'is needed'
+    )
+  return outputs, targets

@@ -1,5 +1,6 @@
 """The papers' classifier: sigmoid hidden layer(s) and a final layer chosen by name."""
 
+import numbers
 from collections.abc import Sequence
 
 import jax
@@ -80,7 +81,7 @@ class Classifier(nnx.Module):
       param_dtype=jax.numpy.float32,
       rngs: nnx.Rngs,
   ):
-    hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
+    hidden = (hidden,) if isinstance(hidden, numbers.Integral) else tuple(hidden)
     kinds = (hidden_kind,) * len(hidden) if isinstance(hidden_kind, str) else tuple(hidden_kind)
     if not hidden or min(hidden) < 1:
       raise InputError(f'hidden must be at least 1 neuron in every layer, got {hidden}')

@@ -89,10 +89,13 @@ def _check_symmetric(q):
   if isinstance(q, jax.core.Tracer):
     return
   values = np.asarray(q).astype(np.float64)
-  gap = np.abs(values - values.swapaxes(1, 2))
-  # An update computed in floating point may leave the halves a few roundings apart.
-  if gap.size and not gap.max() <= 8 * float(jnp.finfo(q.dtype).eps) * np.abs(values).max():
-    k, i, j = np.unravel_index(np.nanargmax(gap), gap.shape) if np.isfinite(gap).any() else (0, 0, 0)
+  with np.errstate(invalid='ignore'):  # infinity less infinity
+    gap = np.abs(values - values.swapaxes(1, 2))
+    # An update computed in floating point may leave the halves a few roundings apart.
+    tolerance = 8 * float(jnp.finfo(q.dtype).eps) * np.abs(values).max(initial=0)
+  # Neither NaN nor infinity is above the tolerance then: they flow into z, as in any other op.
+  if (gap > tolerance).any():
+    k, i, j = np.unravel_index(gap.argmax(), gap.shape)
     raise InputError(
         f'quadratic_full: q must be symmetric, but q[{k}, {i}, {j}] = {values[k, i, j]:g} and '
         f'q[{k}, {j}, {i}] = {values[k, j, i]:g}; pass (q + q.swapaxes(1, 2)) / 2'
@@ -110,7 +113,7 @@ def _quadratic_fwd(x, q, kernel, bias):
 
 
 def _quadratic_bwd(residuals, delta):
-  dx, dq, dkernel, dbias = _quadratic_full_bwd(residuals, delta)
+  dx, dq, dkernel, dbias = _backward(residuals, delta)
   # One packed entry is one variable: M(a)_ij of (35) once, not once for each half.
   return dx, _symmetric.pack(dq), dkernel, dbias
 
@@ -130,6 +133,12 @@ def _quadratic_full_fwd(x, q, kernel, bias):
 
 
 def _quadratic_full_bwd(residuals, delta):
+  dx, dq, dkernel, dbias = _backward(residuals, delta)
+  # (37) is symmetric, its rounding is not: over a long run the halves of Q would drift apart.
+  return dx, (dq + dq.swapaxes(1, 2)) / 2, dkernel, dbias
+
+
+def _backward(residuals, delta):
   x, v, kernel = residuals
   dx = delta @ kernel.T + 2 * jnp.einsum('Bm,Bmj->Bj', delta, v)  # (47) without g'
   outer = jnp.einsum('Bm,Bi,Bj->mij', delta, x, x)

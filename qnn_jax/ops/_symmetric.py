@@ -7,7 +7,6 @@ A symmetric n x n matrix has P = n(n+1)/2 free entries (Section 1). They are sto
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax.errors import InputError

@@ -1,0 +1,28 @@
+"""Tables 1 and 2, (67) to (70): the formulas beside what XLA compiles for the same layer.
+
+Source: Section 5 of the paper. Nothing is trained or even run: each layer's forward pass, backward
+pass and update are compiled for CPU, and the compiled programs are counted.
+
+  python -m experiments.complexity --config=configs/complexity.py
+
+Cost: 20 seconds on two cores. Expect slopes of 2 (ANN, RPQNN) and 3 (QNN) in the picture, and counts
+that equal the formulas for ANN and RPQNN but for the update; the QNN's are a small multiple of them.
+Preset `smoke`: small layers only, 10 seconds.
+"""
+
+import ml_collections
+
+from qnn_jax.errors import InputError
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  if preset not in ("", "smoke"):
+    raise InputError(f"configs/complexity.py has no preset '{preset}'; choose smoke or none")
+  config = ml_collections.ConfigDict()
+  config.sizes = (8, 16, 32, 64, 128, 256)  # n = n_{l-1} = n_l of the square layers in the picture
+  config.head = (30, 10)  # the paper's largest final layer: n inputs, m neurons
+  config.network = (784, 30, 10)  # layer sizes for (67) to (70)
+  config.rate = 0.01
+  if preset == "smoke":
+    config.sizes = (4, 8, 16)
+  return config

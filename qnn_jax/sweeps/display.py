@@ -1,0 +1,122 @@
+"""What a sweep shows while it runs: finished rows, a bar with the time left, the compile time apart."""
+
+import collections
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from qnn_jax.reports import table
+from qnn_jax.reports.paper import Row, models_of, read_paper_table4
+from qnn_jax.reports.summary import Run, summarize
+from qnn_jax.sweeps.grid import Grid
+from qnn_jax.sweeps.shard import Compiled, Finished, Message, Trained
+
+
+def show(
+  grid: Grid, found: Iterable[Run], messages: Iterator[Message], workers: int, console: Console
+) -> list[Run]:
+  """Prints rows as they are complete, those found on disk first, and a bar below them.
+
+  Args:
+    grid: the sweep.
+    found: runs on disk at the start.
+    messages: of `launch.run`.
+    workers: processes, among which compile times are averaged.
+    console: where to print.
+
+  Returns:
+    All runs, found and new.
+  """
+  rows = _Rows(grid, console)
+  rows.add(found)
+  total = sum(grid.train_sizes) * max(grid.marks) * len(grid.seeds)
+  with _progress(console) as progress:
+    left = total - _passes_done(grid, rows.runs)
+    task = progress.add_task("starting", total=left, start=False, compile_s=0.0, resumed=0)
+    compile_s = 0.0
+    for message in messages:
+      match message:
+        case Compiled(seconds):
+          compile_s += seconds / workers
+          progress.update(task, compile_s=compile_s)
+        case Trained(samples, resumed):
+          if resumed:
+            left -= samples
+            progress.update(task, total=left)
+          else:
+            progress.start_task(task)  # the clock starts when compiling is over
+            progress.update(task, description="training", advance=samples)
+        case Finished(runs):
+          rows.add(runs)
+    progress.update(task, description="done", completed=left)
+  return rows.runs
+
+
+class _Rows:
+  """Prints each row of the table once all its runs are there."""
+
+  def __init__(self, grid: Grid, console: Console):
+    self._runs: dict[tuple, Run] = {}
+    self._grid = grid
+    self._console = console
+    self._paper = read_paper_table4()
+    self._models = models_of(cell for cell in grid.cells(grid.train_sizes[0], grid.marks[0]))
+    self._rows: dict[Row, list[Run]] = collections.defaultdict(list)
+    self._print(table.header_line(self._models))
+
+  @property
+  def runs(self) -> list[Run]:
+    return list(self._runs.values())
+
+  def add(self, runs: Iterable[Run]):
+    for run in sorted(runs, key=lambda run: (run.train_size, run.epochs, run.hidden)):
+      if (run.cell, run.seed) in self._runs:
+        continue  # done again beside seeds that lacked it
+      self._runs[run.cell, run.seed] = run
+      row = Row(run.train_size, run.epochs, run.hidden)
+      self._rows[row].append(run)
+      if len(self._rows[row]) == len(self._models) * len(self._grid.seeds):
+        summary = summarize(self._rows[row])
+        self._print(table.row_line(row, summary, self._paper, self._models))
+
+  def _print(self, line: str):
+    self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _TimeLeft(ProgressColumn):
+  """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump."""
+
+  def render(self, task):
+    if task.finished:
+      return Text("")
+    if not task.completed or not task.elapsed:
+      return Text("compiling")
+    seconds = int((task.total - task.completed) * task.elapsed / task.completed)
+    return Text(f"{seconds // 60}:{seconds % 60:02d} left")
+
+
+def _progress(console):
+  return Progress(
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.percentage:>3.0f} %"),
+    TimeElapsedColumn(),
+    _TimeLeft(),
+    TextColumn("(compiling {task.fields[compile_s]:.0f} s, apart)"),
+    console=console,
+  )
+
+
+def _passes_done(grid, runs):
+  """Samples x epochs that the finished runs stand for."""
+  last = {}
+  for run in runs:
+    if run.epochs in grid.marks:
+      key = run.train_size, run.seed
+      last[key] = max(last.get(key, 0), run.epochs)
+  done = collections.Counter()
+  for (size, seed), epochs in last.items():
+    done[size, seed] = size * epochs
+  return sum(count for (size, _), count in done.items() if size in grid.train_sizes)

@@ -1,0 +1,153 @@
+"""Running a sweep on one machine: shards, worker processes, and the stream of what they finish."""
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import pathlib
+import queue
+import signal
+from collections.abc import Iterator
+
+import jax
+
+from qnn_jax.datasets import load_mnist
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps import records
+from qnn_jax.sweeps.grid import Grid, check_sizes
+from qnn_jax.sweeps.shard import Message, Shard, Worker, split
+
+# Fewer seeds side by side than this leave a core's vector units idle.
+_SEEDS_A_WORKER = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is left to do: each worker's shards, in order, small training sizes first."""
+
+  shards: tuple[tuple[Shard, ...], ...]
+
+  @property
+  def workers(self) -> int:
+    """How many workers have anything to do."""
+    return len(self.shards)
+
+
+def default_workers(seeds: int) -> int:
+  """The fastest number of processes here: one a CPU core, each on its own seeds; one with a GPU.
+
+  A core by itself runs the steps' many small operations without waiting for another.
+  """
+  if jax.default_backend() != "cpu":
+    return 1
+  return max(1, min(_cores(), math.ceil(seeds / _SEEDS_A_WORKER)))
+
+
+def plan(grid: Grid, workdir: pathlib.Path, workers: int) -> Plan:
+  """Splits the unfinished seeds of every training size among the workers.
+
+  Raises:
+    InputError: fewer than one worker.
+  """
+  if workers < 1:
+    raise InputError(f"--workers must be at least 1, got {workers}")
+  runs = records.read_records(workdir)
+  shards = [[] for _ in range(workers)]
+  for size in grid.train_sizes:
+    cells = [cell for mark in grid.marks for cell in grid.cells(size, mark)]
+    seeds = records.unfinished(runs, cells, grid.seeds)
+    for mine, part in zip(shards, split(seeds, workers)):
+      mine.append(Shard(size, part))
+  return Plan(tuple(tuple(mine) for mine in shards if mine))
+
+
+def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
+  """Does what is planned and yields the workers' messages as they come.
+
+  Everything that a `Finished` tells of is on disk already; stopping at any time loses no more than
+  what was trained since the last checkpoint.
+
+  Raises:
+    InputError: the data cannot be read, or is too small for a training size.
+    RuntimeError: a worker process died.
+  """
+  # Read once here, so that a mistake is told before anything starts and the cache is there for all.
+  data = load_mnist(grid.data_dir)
+  check_sizes(grid.train_sizes, len(data.train_images))
+  if todo.workers <= 1:
+    for shards in todo.shards:
+      worker = Worker(grid, data)
+      for shard in shards:
+        yield from worker.run(shard, workdir)
+    return
+  del data
+  yield from _run_processes(grid, workdir, todo)
+
+
+def _run_processes(grid, workdir, todo):
+  context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+  messages = context.Queue()
+  groups = _core_groups(todo.workers)
+  processes = [
+    context.Process(
+      target=_work, args=(grid, workdir, shards, cores, messages), daemon=True, name=f"worker {i}"
+    )
+    for i, (shards, cores) in enumerate(zip(todo.shards, groups))
+  ]
+  for process in processes:
+    process.start()
+  try:
+    running = len(processes)
+    while running:
+      try:
+        message = messages.get(timeout=1)
+      except queue.Empty:
+        for process in processes:
+          if process.exitcode not in (None, 0):
+            raise RuntimeError(
+              f"{process.name} died with exit code {process.exitcode}; "
+              "the same command carries on from what is finished"
+            ) from None
+        continue
+      if isinstance(message, InputError):
+        raise message
+      if message is None:
+        running -= 1
+      else:
+        yield message
+  finally:
+    for process in processes:
+      process.terminate()
+      process.join()
+
+
+def _work(grid, workdir, shards, cores, messages):
+  """A worker process: on its own cores, so that XLA makes as many threads as there are."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
+  if cores and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, cores)
+  if grid.fleet.dtype == "float64":
+    jax.config.update("jax_enable_x64", True)
+  try:
+    worker = Worker(grid, load_mnist(grid.data_dir))
+    for shard in shards:
+      for message in worker.run(shard, workdir):
+        messages.put(message)
+    messages.put(None)
+  except InputError as error:
+    messages.put(error)
+
+
+def _cores() -> int:
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def _core_groups(workers):
+  """Disjoint cores for each worker, as equal as can be; none where there are more workers."""
+  if not hasattr(os, "sched_getaffinity"):
+    return [()] * workers
+  cores = sorted(os.sched_getaffinity(0))
+  share = len(cores) // workers
+  return [tuple(cores[i * share : (i + 1) * share]) for i in range(workers)]

@@ -1,0 +1,135 @@
+"""One shard of a sweep: some seeds at one training size, trained, tested and put on disk."""
+
+import math
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qnn_jax.datasets import Mnist
+from qnn_jax.reports.summary import Run
+from qnn_jax.sweeps import records
+from qnn_jax.sweeps.grid import Grid
+from qnn_jax.training import _compile, per_sample
+from qnn_jax.training.evaluate import Evaluation, evaluate
+from qnn_jax.training.fleet import init, sample_order
+
+
+class Shard(NamedTuple):
+  """Seeds that are trained together at one training size."""
+
+  train_size: int
+  seeds: tuple[int, ...]
+
+
+class Compiled(NamedTuple):
+  """A message: this many seconds went into compiling."""
+
+  seconds: float
+
+
+class Trained(NamedTuple):
+  """A message: so many more samples were passed (samples x seeds), or found done already."""
+
+  samples: int
+  resumed: bool = False
+
+
+class Finished(NamedTuple):
+  """A message: these runs are finished, and on disk."""
+
+  runs: list[Run]
+
+
+Message = Compiled | Trained | Finished
+
+
+class Worker:
+  """What shards of one process have in common: data on the device and compiled programs."""
+
+  def __init__(self, grid: Grid, data: Mnist):
+    self.grid = grid
+    # A pixel that is zero in every training image has no influence on any training.
+    self.keep = data.train_images.any(0)
+    self.train = jnp.asarray(data.train_images[:, self.keep]), jnp.asarray(data.train_labels, "int32")
+    self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
+    self.trainer = per_sample.make_trainer(grid.fleet, grid.method)
+    self.evaluate = _compile.jit(lambda params: evaluate(grid.fleet, params, *self.test))
+
+  def run(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message]:
+    """Trains the shard from its last checkpoint, if there is one; says what is done as it goes."""
+    grid, seeds = self.grid, shard.seeds
+    begin = time.perf_counter()
+    order = sample_order(
+      seeds, shard.train_size, self.train[0].shape[0], shared=grid.shared_order
+    )
+    chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
+    chunks = [(chunk, int(chunk.valid.sum())) for chunk in chunks]
+    start = init(grid.fleet, seeds)
+    marks = _missing_marks(grid, shard, records.read_records(workdir))
+    done, params = 0, start
+    checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds)
+    if checkpoint and checkpoint[0] <= marks[0]:
+      done, params = checkpoint[0], jax.tree.map(jnp.asarray, checkpoint[1])
+    yield Compiled(time.perf_counter() - begin)
+    yield Trained(done * shard.train_size * len(seeds), resumed=True)
+
+    for mark in marks:
+      if mark > done:
+        state = self.trainer.start(per_sample.drop_inputs(params, self.keep))
+        for chunk, count in chunks * (mark - done):
+          state, messages = self._train_chunk(state, chunk)
+          yield from messages
+          yield Trained(count * len(seeds))
+        trained = self.trainer.finish(state)
+        params = per_sample.restore_inputs(trained, start, self.keep)
+        done = mark
+        records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
+      runs = _runs(grid, shard, mark, self.evaluate(params))
+      records.write_record(workdir, runs)
+      yield Finished(runs)
+    records.remove_checkpoint(workdir, shard.train_size, seeds)
+
+  def _train_chunk(self, state, chunk):
+    programs = self.trainer.run._cache_size()
+    begin = time.perf_counter()
+    state = self.trainer.run(state, *self.train, chunk)
+    jax.block_until_ready(state)
+    new = self.trainer.run._cache_size() > programs
+    return state, [Compiled(time.perf_counter() - begin)] if new else []
+
+
+def split(seeds: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
+  """Consecutive parts as equal as can be, without empty ones."""
+  length = max(1, math.ceil(len(seeds) / parts))
+  return [seeds[i : i + length] for i in range(0, len(seeds), length)]
+
+
+def _missing_marks(grid: Grid, shard: Shard, runs: list[Run]) -> list[int]:
+  return [
+    mark
+    for mark in grid.marks
+    if records.unfinished(runs, grid.cells(shard.train_size, mark), shard.seeds)
+  ]
+
+
+def _runs(grid: Grid, shard: Shard, mark: int, evaluation: Evaluation) -> list[Run]:
+  accuracy, finite = np.asarray(evaluation.accuracy, float), np.asarray(evaluation.finite)
+  return [
+    Run(
+      model=cell.model,
+      train_size=cell.train_size,
+      epochs=cell.epochs,
+      hidden=cell.hidden,
+      seed=seed,
+      # Hundredths of a percent are single images; what is beyond is rounding.
+      accuracy=round(float(accuracy[i, j]), 4),
+      status="ok" if finite[i, j] else "diverged",
+    )
+    for i, cell in enumerate(grid.cells(shard.train_size, mark))
+    for j, seed in enumerate(shard.seeds)
+  ]

@@ -1,0 +1,107 @@
+"""Fleets: the nets of one table that are trained side by side, over many seeds.
+
+All nets of a seed see the same samples in the same order (models are compared on paired data), and
+a seed's draws depend on its number alone: neither on the other seeds nor on the other nets.
+
+Axis letters of this room: S seeds, N samples, n inputs, h hidden neurons, C classes.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from qnn_jax import models
+from qnn_jax.errors import InputError
+
+# The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}: the pure
+# dict of its nnx.State, every leaf with a leading axis [S]; nnx.merge(graphdef, ...) takes one seed's.
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """One architecture of a fleet: hidden layer size(s) and kinds, and the head, as in Classifier."""
+
+  head: str
+  hidden: int | tuple[int, ...]
+  hidden_kind: str | tuple[str, ...] = "ann"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+  """Nets that share their inputs, and how they start and learn.
+
+  Attributes:
+    nets: the architectures; each once.
+    in_features: n.
+    classes: C.
+    learning_rate: eta of (7), the same for every parameter.
+    init_scale: every parameter starts from U[0, init_scale), matrices symmetrised.
+    dtype: of parameters and computation.
+  """
+
+  nets: tuple[Net, ...]
+  in_features: int = 784
+  classes: int = 10
+  learning_rate: float = 0.01
+  init_scale: float = 0.01
+  dtype: str = "float32"
+
+  def __post_init__(self):
+    if not self.nets or len(set(self.nets)) < len(self.nets):
+      raise InputError(f"a fleet needs nets, each once, got {self.nets}")
+
+  def module(self, net: Net, key: jax.Array) -> models.Classifier:
+    """A fresh classifier of this architecture, its parameters drawn from `key`."""
+    return models.Classifier(
+      self.in_features,
+      net.hidden,
+      self.classes,
+      net.head,
+      hidden_kind=net.hidden_kind,
+      param_init=jax.nn.initializers.uniform(self.init_scale),
+      param_dtype=jnp.dtype(self.dtype),
+      rngs=nnx.Rngs(params=key),
+    )
+
+  def graphdef(self, net: Net) -> nnx.GraphDef:
+    """The static part of `module(net, ...)`, to merge with one seed's parameters."""
+    return nnx.split(nnx.eval_shape(lambda: self.module(net, jax.random.key(0))))[0]
+
+
+def init(fleet: Fleet, seeds: Sequence[int]) -> list[Params]:
+  """Starting parameters of every net, in the order of `fleet.nets`; leaves [S, ...]."""
+  seed_keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+  params = []
+  for net in fleet.nets:
+    # The net's own number, so that it starts alike in whatever company it is trained.
+    number = zlib.crc32(repr(net).encode())
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(seed_keys)  # noqa: B023
+    draw = lambda key: nnx.to_pure_dict(nnx.state(fleet.module(net, key)))  # noqa: B023, E731
+    params.append(jax.vmap(draw)(keys))
+  return params
+
+
+def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: bool) -> jax.Array:
+  """[S, N] which samples each seed trains on, and in which order, in every epoch alike.
+
+  A seed draws `size` of the `available` samples without replacement; a smaller size is a beginning
+  of a larger one. With `shared`, every seed gets the draw of seed 0.
+
+  Raises:
+    InputError: if size is not in 1..available.
+  """
+  if not 1 <= size <= available:
+    raise InputError(f"the training size must be 1 to {available}, the samples there are, got {size}")
+  numbers = jnp.zeros(len(seeds), jnp.uint32) if shared else jnp.asarray(seeds, jnp.uint32)
+
+  def draw(number):
+    key = jax.random.fold_in(jax.random.key(number), zlib.crc32(b"order"))
+    return jax.random.permutation(key, available)[:size]
+
+  return jax.lax.map(draw, numbers)

@@ -1,0 +1,175 @@
+"""Minibatch training of any NNX model with any optax optimiser, as one pure function of a key.
+
+What `make_train` returns is jit-able and vmap-able, so that seeds are a `jax.vmap`. Quadratic
+parameters can have an optimiser of their own, `quadratic_partition`: their gradients carry products
+of two activations where the affine ones carry one, and a rate that suits the ones is often far too
+high for the others.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from qnn_jax.errors import InputError
+
+QUADRATIC_NAMES = ("q", "heavy_kernel", "u")
+"""The parameters of `qnn_jax.layers` that multiply two activations: Q, H, and U of (52)."""
+
+
+class Trained(NamedTuple):
+  """What one training leaves behind; under `jax.vmap` every array has the seeds in front.
+
+  Attributes:
+    params: the model's parameters at the end.
+    rest: its other variables, batch statistics and random keys; empty for the papers' networks.
+    loss: [steps] mean loss of each step's batch, before that step's update.
+    diverged: bool []: a loss or a parameter stopped being finite.
+    diverged_at: int32 []: the first step with a loss that is not finite; `steps` if there is none.
+  """
+
+  params: nnx.State
+  rest: nnx.State
+  loss: jax.Array
+  diverged: jax.Array
+  diverged_at: jax.Array
+
+
+MakeModel = Callable[[nnx.Rngs], nnx.Module]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+Train = Callable[[jax.Array, jax.Array, jax.Array], Trained]
+
+
+def make_train(
+  make_model: MakeModel,
+  loss: Loss,
+  optimizer: optax.GradientTransformation,
+  *,
+  epochs: int,
+  batch_size: int,
+) -> Train:
+  """A pure `train(key, inputs, targets)` that starts a model and trains it.
+
+  Every epoch sees all samples once in a fresh random order; those left over when the batches do not
+  come out even wait for another epoch. `batch_size = len(inputs)` is full-batch descent.
+
+  Args:
+    make_model: `rngs -> model`, a model with `model(inputs[:B]) -> outputs [B, ...]`.
+    loss: `(outputs, targets) -> loss [B]`, any of `qnn_jax.losses`; its mean over the batch is
+      what is minimised.
+    optimizer: any optax transformation, `quadratic_partition` among them.
+    epochs: passes over the samples, at least 1.
+    batch_size: samples a step, at least 1.
+
+  Returns:
+    `train(key, inputs [N, ...], targets [N, ...]) -> Trained`, with epochs * (N // batch_size)
+    steps. Seeds: `jax.jit(jax.vmap(train, (0, None, None)))(keys, inputs, targets)`. Equal keys
+    give equal models and orders whatever the loss and the optimiser.
+
+  Raises:
+    InputError: a number below 1; and, when `train` is called, inputs and targets of different
+      lengths, or fewer of them than batch_size.
+  """
+  for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+    if value < 1:
+      raise InputError(f"{name} must be at least 1, got {value}")
+
+  def train(key: jax.Array, inputs: jax.Array, targets: jax.Array) -> Trained:
+    inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
+    batches = _batches(inputs, targets, batch_size)
+    params_key, order_key = jax.random.split(key)
+    graph, params, rest = nnx.split(make_model(nnx.Rngs(params_key)), nnx.Param, ...)
+
+    def mean_loss(params, rest, x, y):
+      model = nnx.merge(graph, params, rest, copy=True)  # A copy may be changed by its call.
+      value = loss(model(x), y).mean()
+      return value, nnx.split(model, nnx.Param, ...)[2]
+
+    def step(carry, rows):
+      params, rest, state = carry
+      (value, rest), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+        params, rest, inputs[rows], targets[rows]
+      )
+      updates, state = optimizer.update(grads, state, params)
+      return (optax.apply_updates(params, updates), rest, state), value
+
+    def epoch(carry, key):
+      order = jax.random.permutation(key, inputs.shape[0])
+      return jax.lax.scan(step, carry, order[: batches * batch_size].reshape(batches, batch_size))
+
+    carry = params, rest, optimizer.init(params)
+    (params, rest, _), losses = jax.lax.scan(epoch, carry, jax.random.split(order_key, epochs))
+    losses = losses.reshape(-1)
+    bad = ~jnp.isfinite(losses)
+    diverged_at = jnp.where(bad.any(), bad.argmax(), losses.size).astype(jnp.int32)
+    return Trained(params, rest, losses, bad.any() | ~_all_finite(params), diverged_at)
+
+  return train
+
+
+def make_predict(make_model: MakeModel) -> Callable[[Trained, jax.Array], jax.Array]:
+  """A pure `predict(trained, inputs) -> outputs`, with the model in its evaluation mode.
+
+  For seeds: `jax.vmap(predict, (0, None))(trained, inputs)`.
+  """
+
+  def predict(trained: Trained, inputs: jax.Array) -> jax.Array:
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
+    model = nnx.merge(graph, trained.params, trained.rest, copy=True)
+    model.eval()
+    return model(inputs)
+
+  return predict
+
+
+def quadratic_labels(params: Any) -> Any:
+  """The tree `params` with "quadratic" or "affine" in the place of every array, for optax.
+
+  Quadratic are the parameters whose own name is in `QUADRATIC_NAMES`, wherever in the model they
+  are. Takes an `nnx.State` or any tree of dictionaries.
+
+  >>> quadratic_labels({"head": {"q": 0.0, "kernel": 0.0, "bias": 0.0}})
+  {'head': {'bias': 'affine', 'kernel': 'affine', 'q': 'quadratic'}}
+  """
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: "quadratic" if _own_name(path) in QUADRATIC_NAMES else "affine", params
+  )
+
+
+def quadratic_partition(
+  quadratic: optax.GradientTransformation, affine: optax.GradientTransformation
+) -> optax.GradientTransformation:
+  """One optimiser for the quadratic parameters and another for all others, by `optax.partition`.
+
+  >>> optimizer = quadratic_partition(optax.sgd(0.01), optax.sgd(0.1))
+  >>> params = {"q": jnp.zeros(1), "kernel": jnp.zeros(1)}
+  >>> grads = {"q": jnp.ones(1), "kernel": jnp.ones(1)}
+  >>> updates, _ = optimizer.update(grads, optimizer.init(params))
+  >>> {name: round(float(update[0]), 3) for name, update in updates.items()}
+  {'kernel': -0.1, 'q': -0.01}
+  """
+  return optax.partition({"quadratic": quadratic, "affine": affine}, quadratic_labels)
+
+
+def _own_name(path) -> str | None:
+  # In an nnx.State the last step of a path leads from a variable to its value.
+  names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+  return names[-1] if names else None
+
+
+def _all_finite(tree) -> jax.Array:
+  return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _batches(inputs: jax.Array, targets: jax.Array, batch_size: int) -> int:
+  if not inputs.ndim or not targets.ndim or inputs.shape[0] != targets.shape[0]:
+    raise InputError(
+      "inputs and targets must have one row a sample, "
+      f"got the shapes {inputs.shape} and {targets.shape}"
+    )
+  if inputs.shape[0] < batch_size:
+    raise InputError(f"batch_size is {batch_size}, more than the {inputs.shape[0]} samples")
+  return inputs.shape[0] // batch_size

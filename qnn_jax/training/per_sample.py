@@ -1,0 +1,306 @@
+"""Per-sample SGD, Algorithms 1 and 2, for a fleet of nets over many seeds at once.
+
+Two methods walk the same trajectory, to rounding:
+
+  scan    one sample a step, `jax.grad` through the whole module: the plain form and the reference.
+  block   exact block SGD. The first layer sees x only through z = xW + b, so within a block of B
+          samples that begins with W0, b0
+
+              z_t = x_t W0 + b0 - eta * sum_{s<t} (x_s.x_t + 1) delta_s.
+
+          Z0 = X W0 + b0 and G = X X^T + 1 are matrix products; what is sequential touches no array
+          with an axis of inputs; the block ends with W = W0 - eta X^T Delta. Inside a block,
+          sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
+          over the few samples of one, which is the tails' part (_tails.py, _fused.py).
+
+Both need the first hidden layer to be affine ("ann") for `block`; any layer will do for `scan`.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from qnn_jax import losses
+from qnn_jax.errors import InputError
+from qnn_jax.training import _compile
+from qnn_jax.training._fused import fits, fused_tail
+from qnn_jax.training._tails import Tail, module_tail
+from qnn_jax.training.fleet import Fleet, Net, Params
+
+METHODS = ("block", "scan")
+
+# Samples in one call of the compiled program, about: one program then serves every training size,
+# and a call's own cost is a thousandth of its work.
+_SAMPLES_A_CALL = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """How the trajectory is computed, which changes it by rounding only.
+
+  Attributes:
+    name: 'block' or 'scan'.
+    block: B, samples between two products with all the inputs; a size it does not divide is padded
+      with samples that change nothing.
+    sub_block: b, samples a tail takes at once; B is rounded up to a multiple of it.
+    fused: whether nets that allow it use the hand-written tails, or all the modules' own gradient.
+  """
+
+  name: str = "block"
+  block: int = 120
+  sub_block: int = 12
+  fused: bool = True
+
+  def __post_init__(self):
+    if self.name not in METHODS:
+      raise InputError(f"unknown method '{self.name}'; choose one of {', '.join(METHODS)}")
+    if self.block < 1 or self.sub_block < 1:
+      raise InputError(f"block and sub_block must be at least 1, got {self.block}, {self.sub_block}")
+
+
+class Chunk(NamedTuple):
+  """Consecutive blocks of samples: order [blocks, S or 1, B] and valid [blocks, B], 0 on padding."""
+
+  order: jax.Array
+  valid: jax.Array
+
+
+class Trainer(NamedTuple):
+  """Compiled functions of one fleet; see `make_trainer`.
+
+  start(params) -> state, run(state, inputs, labels, chunk) -> state (the old one is given up) and
+  finish(state) -> params.
+  """
+
+  start: Callable[[list[Params]], Any]
+  run: Callable[[Any, jax.Array, jax.Array, Chunk], Any]
+  finish: Callable[[Any], list[Params]]
+
+
+def train(
+  trainer: Trainer,
+  params: list[Params],
+  inputs: jax.Array,
+  labels: jax.Array,
+  chunks: list[Chunk],
+  epochs: int,
+) -> list[Params]:
+  """`epochs` passes over the chunks' samples, in the same order every time: i <- i + 1, no reshuffling.
+
+  Args:
+    trainer: of `make_trainer`.
+    params: of every net, leaves [S, ...].
+    inputs: [available, n] of floats, or of 8-bit pixels, which are divided by 255.
+    labels: [available], integers in 0..C-1.
+    chunks: of `make_chunks`.
+    epochs: passes.
+
+  Returns:
+    The parameters after the last sample.
+  """
+  state = trainer.start(params)
+  for _, chunk in itertools.product(range(epochs), chunks):
+    state = trainer.run(state, inputs, labels, chunk)
+  return trainer.finish(state)
+
+
+def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
+  """Cuts an order [S, N] into blocks, and blocks into the calls of one epoch.
+
+  A row of one seed, [1, N], is an order that all seeds share.
+  """
+  order = np.asarray(order)
+  rows, size = order.shape
+  sub_block = min(method.sub_block, size)
+  block = sub_block * math.ceil(min(method.block, size) / sub_block)
+  if method.name == "scan":
+    block = math.gcd(size, _SAMPLES_A_CALL)  # the plain form knows no padding
+  blocks = math.ceil(size / block)
+  padded = np.zeros((rows, blocks * block), np.int32)
+  padded[:, :size] = order
+  valid = np.arange(blocks * block) < size
+  padded = padded.reshape(rows, blocks, block).swapaxes(0, 1)
+  valid = valid.reshape(blocks, block).astype(np.float32)
+  wanted = max(1, _SAMPLES_A_CALL // block)
+  a_call = max(k for k in range(1, wanted + 1) if blocks % k == 0)
+  return [
+    Chunk(jnp.asarray(padded[i : i + a_call]), jnp.asarray(valid[i : i + a_call]))
+    for i in range(0, blocks, a_call)
+  ]
+
+
+def make_trainer(fleet: Fleet, method: Method) -> Trainer:
+  """The compiled functions that train `fleet` by `method`.
+
+  Raises:
+    InputError: method 'block' with a net whose first layer is not affine.
+  """
+  if method.name == "scan":
+    return _scan_trainer(fleet)
+  for net in fleet.nets:
+    first = net.hidden_kind if isinstance(net.hidden_kind, str) else net.hidden_kind[0]
+    if first != "ann":
+      raise InputError(
+        f"method 'block' needs an affine first layer, 'ann', got '{first}'; use method 'scan'"
+      )
+  return _block_trainer(fleet, make_tails(fleet, method), method.sub_block)
+
+
+def make_tails(fleet: Fleet, method: Method) -> list[Tail]:
+  """One tail for all nets of a hidden size where the fast one fits, else one a net."""
+  alike: dict[Any, list[Net]] = {}
+  for net in fleet.nets:
+    alike.setdefault(net.hidden if method.fused and fits(net) else net, []).append(net)
+  return [
+    fused_tail(fleet, tuple(nets)) if isinstance(key, int) else module_tail(fleet, key)
+    for key, nets in alike.items()
+  ]
+
+
+def as_inputs(inputs: jax.Array, dtype: str) -> jax.Array:
+  """Inputs in the computation's dtype; pixels, 8-bit integers, become x / 255."""
+  if inputs.dtype == jnp.uint8:
+    return inputs.astype(dtype) / 255
+  return inputs.astype(dtype)
+
+
+def _one_hot(labels, fleet):
+  return jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)
+
+
+def _scan_trainer(fleet):
+  def run_net(net, params, inputs, labels, order):
+    graphdef = fleet.graphdef(net)
+
+    def loss(params, x, y):
+      return losses.sigmoid_cross_entropy(nnx.merge(graphdef, params)(x), y)
+
+    def step(params, i):
+      x = as_inputs(inputs[i], fleet.dtype)
+      grads = jax.grad(loss)(params, x, _one_hot(labels[i], fleet))
+      return jax.tree.map(lambda p, grad: p - fleet.learning_rate * grad, params, grads), None  # (7)
+
+    run_seed = lambda params, order: jax.lax.scan(step, params, order)[0]  # noqa: E731
+    if order.shape[0] == 1:
+      return jax.vmap(run_seed, in_axes=(0, None))(params, order[0])
+    return jax.vmap(run_seed)(params, order)
+
+  def run(state, inputs, labels, chunk):
+    order = chunk.order.swapaxes(0, 1).reshape(chunk.order.shape[1], -1)
+    return [run_net(net, params, inputs, labels, order) for net, params in zip(fleet.nets, state)]
+
+  copy = lambda params: jax.tree.map(jnp.copy, params)  # noqa: E731, run gives its state up
+  return Trainer(copy, _compile.jit(run, donate_argnums=0), lambda state: state)
+
+
+def _block_trainer(fleet, tails, sub_block):
+  nets = [net for tail in tails for net in tail.nets]
+  places = [nets.index(net) for net in fleet.nets]
+  widths = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in nets]
+  cuts = list(itertools.accumulate(widths))[:-1]
+  tail_cuts = list(
+    itertools.accumulate(sum(widths[nets.index(net)] for net in tail.nets) for tail in tails)
+  )[:-1]
+
+  def start(params):
+    ordered = [params[fleet.nets.index(net)] for net in nets]
+    first = [p["layers"][0] for p in ordered]
+    return {
+      "kernel": jnp.concatenate([layer["kernel"] for layer in first], -1),  # [S, n, columns]
+      "bias": jnp.concatenate([layer["bias"] for layer in first], -1),
+      "tails": [
+        tail.start([params[fleet.nets.index(net)] for net in tail.nets]) for tail in tails
+      ],
+    }
+
+  def finish(state):
+    kernels = jnp.split(state["kernel"], cuts, -1)
+    biases = jnp.split(state["bias"], cuts, -1)
+    behind = [p for tail, s in zip(tails, state["tails"]) for p in tail.finish(s)]
+    params = []
+    for kernel, bias, rest in zip(kernels, biases, behind):
+      params.append({"layers": {**rest["layers"], 0: {"kernel": kernel, "bias": bias}}})
+    return [params[place] for place in places]
+
+  def run(state, inputs, labels, chunk):
+    def step(state, block):
+      order, valid = block
+      x = as_inputs(inputs[order], fleet.dtype)  # [S or 1, B, n]
+      y = _one_hot(labels[order], fleet)
+      return _block_step(fleet.learning_rate, tails, tail_cuts, sub_block, state, x, y, valid), None
+
+    return jax.lax.scan(step, state, (chunk.order, chunk.valid.astype(fleet.dtype)))[0]
+
+  return Trainer(_compile.jit(start), _compile.jit(run, donate_argnums=0), _compile.jit(finish))
+
+
+def _block_step(eta, tails, tail_cuts, sub_block, state, x, y, valid):
+  """One block: x [S or 1, B, n], y [S or 1, B, C], valid [B]; 1 where all seeds share the samples."""
+  kernel, bias = state["kernel"], state["bias"]
+  seeds, shared = kernel.shape[0], x.shape[0] == 1
+  size = x.shape[1]
+  b = math.gcd(sub_block, size)
+  x = x * valid[:, None]
+  if shared:
+    z0 = jnp.einsum("Bn,Snh->SBh", x[0], kernel) + bias[:, None]
+    y = jnp.broadcast_to(y, (seeds, *y.shape[1:]))
+  else:
+    z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
+  gram = x @ x.swapaxes(1, 2) + 1  # G
+  before = jnp.tril(jnp.ones((b, b), x.dtype), -1)
+
+  def take(a, i, axis):
+    return jax.lax.dynamic_slice_in_dim(a, i * b, b, axis)
+
+  def sub_step(carry, i):
+    deltas, states = carry
+    rows = take(gram, i, 1)
+    # Delta is still zero for this sub-block and those behind it, so the product sees only the past.
+    past = jnp.einsum("bB,SBh->Sbh", rows[0], deltas) if shared else rows @ deltas
+    z = jnp.split(take(z0, i, 1) - eta * past, tail_cuts, -1)
+    inside = jnp.broadcast_to(take(rows, i, 2) * before, (seeds, b, b))
+    here = [
+      tail.run(s, z_tail, inside, take(y, i, 1), take(valid, i, 0))
+      for tail, s, z_tail in zip(tails, states, z)
+    ]
+    new = jnp.concatenate([delta for _, delta in here], -1)
+    deltas = jax.lax.dynamic_update_slice_in_dim(deltas, new, i * b, 1)
+    return (deltas, [s for s, _ in here]), None
+
+  carry = (jnp.zeros_like(z0), state["tails"])
+  (deltas, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
+  if shared:
+    kernel = kernel - eta * jnp.einsum("Bn,SBh->Snh", x[0], deltas)
+  else:
+    kernel = kernel - eta * x.swapaxes(1, 2) @ deltas  # W = W0 - eta X^T Delta
+  return {"kernel": kernel, "bias": bias - eta * deltas.sum(1), "tails": states}
+
+
+def drop_inputs(params: list[Params], keep: np.ndarray) -> list[Params]:
+  """The same nets for the inputs `keep` [n] (bool) alone; see `restore_inputs`."""
+  return [_with_first_kernel(p, p["layers"][0]["kernel"][:, keep]) for p in params]
+
+
+def restore_inputs(params: list[Params], start: list[Params], keep: np.ndarray) -> list[Params]:
+  """`params`, trained without the inputs outside `keep`, for all inputs again.
+
+  An input that is zero in every training sample has no influence, and its weights get no gradient:
+  they are still those of `start`. Leaving such inputs out changes nothing but the time.
+  """
+  kernels = [
+    s["layers"][0]["kernel"].at[:, keep].set(p["layers"][0]["kernel"])
+    for s, p in zip(start, params)
+  ]
+  return [_with_first_kernel(p, kernel) for p, kernel in zip(params, kernels)]
+
+
+def _with_first_kernel(params, kernel):
+  first = {**params["layers"][0], "kernel": kernel}
+  return {"layers": {**params["layers"], 0: first}}

@@ -1,0 +1,32 @@
+"""The start of quadratic matrices: full draws, averaged with their transposes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qnn_jax import initializers, ops
+
+UNIFORM = jax.nn.initializers.uniform(0.01)
+
+
+def test_symmetrized_is_the_average_of_the_draw_and_its_transpose():
+  key = jax.random.key(0)
+  q = ops.unpack(initializers.symmetrized(UNIFORM)(key, (6, 2), jnp.float32))
+  full = UNIFORM(key, (2, 3, 3), jnp.float32)
+  np.testing.assert_array_equal(q, (full + full.swapaxes(1, 2)) / 2)
+  np.testing.assert_array_equal(q, q.swapaxes(1, 2))
+
+
+def test_symmetrized_uniform_keeps_its_range_and_is_narrower_off_the_diagonal():
+  n = 20
+  q = initializers.symmetrized(UNIFORM)(jax.random.key(0), (ops.packed_size(n), 30))
+  assert 0 <= q.min() and q.max() < 0.01
+  on, off = (np.std(q[ops.multiplicity(n) == times]) for times in (1, 2))
+  np.testing.assert_allclose([on, off], [0.01 / 12**0.5, 0.01 / 24**0.5], rtol=0.05)
+
+
+def test_dtype_and_sharding_are_passed_on():
+  init = initializers.symmetrized(UNIFORM)
+  assert init(jax.random.key(0), (3, 1), jnp.bfloat16).dtype == jnp.bfloat16
+  sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  assert init(jax.random.key(0), (3, 1), out_sharding=sharding).sharding == sharding
