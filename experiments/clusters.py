@@ -170,9 +170,8 @@ def markdown(results: Sequence[Result], config: ml_collections.ConfigDict, secon
   lines = [
     "# Six clusters, one layer of six neurons (Table 3, Fig. 2)",
     "",
-    f"{config.train} training and {config.test} test pairs a class, per-sample SGD in a fixed "
-    f"order, rate {config.rate:g}, {config.epochs} epochs; trained in {seconds:.0f} s. "
-    "Test accuracy in percent:",
+    f"{config.train} training and {config.test} test pairs a class, per-sample SGD in a fixed order,",
+    f"rate {config.rate:g}, {config.epochs} epochs; trained in {seconds:.0f} s. Test accuracy in percent:",
     "",
     "| seed | QNN, largest output | QNN, all six right | ANN, largest output | ANN, all six right |",
     "| ---: | ---: | ---: | ---: | ---: |",

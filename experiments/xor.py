@@ -185,8 +185,7 @@ def counts_markdown(rows: Sequence[dict[str, object]], config: ml_collections.Co
   lines = [
     "# XOR by a single quadratic neuron (Fig. 1)",
     "",
-    f"Per-sample SGD with (8), (11, its sign mended) and (19), rate {config.rate:g}, "
-    f"{config.epochs} epochs.",
+    f"Per-sample SGD with (8), (11, its sign mended) and (19): {config.epochs} epochs at {config.rate:g}.",
     "The kind is that of the boundary at the first epoch after which 4 of 4 points are right, and",
     "in brackets after the last: on data that can be separated the loss has no minimum, q12 grows",
     "on and on, and given the time makes a hyperbola of every boundary. The ellipse is where",

@@ -154,8 +154,10 @@ class QuadraticLogisticRegression(ClassifierMixin, BaseEstimator):
     rate = self.learning_rate
     if rate == "auto":
       # |phi|^2 = 1 + |x|^2 + |M|^2, and the packed M has x_i^4 and, once for i < j, 4 x_i^2 x_j^2.
-      square = (x**2).sum(1)
-      rate = 1 / np.mean(1 + square + 2 * square**2 - (x**4).sum(1))
+      # What overflows makes the training overflow, and `fit` tells of that.
+      with np.errstate(over="ignore", invalid="ignore"):
+        square = (x**2).sum(1)
+        rate = 1 / np.mean(1 + square + 2 * square**2 - (x**4).sum(1))
     self.learning_rate_ = float(rate)
     return self.learning_rate_
 

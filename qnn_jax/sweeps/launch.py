@@ -87,7 +87,7 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
 def _run_processes(grid, workdir, todo):
   context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
   messages = context.Queue()
-  groups = _core_groups(todo.workers)
+  groups = core_groups(todo.workers)
   processes = [
     context.Process(
       target=_work, args=(grid, workdir, shards, cores, messages), daemon=True, name=f"worker {i}"
@@ -144,7 +144,7 @@ def _cores() -> int:
   return os.cpu_count() or 1
 
 
-def _core_groups(workers):
+def core_groups(workers):
   """Disjoint cores for each worker, as equal as can be; none where there are more workers."""
   if not hasattr(os, "sched_getaffinity"):
     return [()] * workers
