@@ -4,7 +4,8 @@
     [--config.key=value]
 
 Writes DIR/results.csv (a line a layer and seed), clusters.md and clusters.csv (the table) and
-clusters.png; the trained neurons are in DIR/neurons.npz, and a rerun that finds them trains nothing.
+clusters.png; the trained neurons are in DIR/neurons.npz, and a rerun that finds them trains
+nothing.
 """
 
 import collections
@@ -34,6 +35,7 @@ from qnn_jax.training import logistic
 
 PAPER_ACCURACY = 99.97  # Section 6.1, percent; a single training
 FEATURES = {"qnn": 6, "ann": 3}  # of `logistic.features`: an ordinary neuron has no M(x)
+RULES = ("largest output", "all six right")  # of `Result`: accuracy and all_right
 CHUNKS = 10  # how often a training says how far it is
 
 
@@ -170,25 +172,27 @@ def markdown(results: Sequence[Result], config: ml_collections.ConfigDict, secon
   lines = [
     "# Six clusters, one layer of six neurons (Table 3, Fig. 2)",
     "",
-    f"{config.train} training and {config.test} test pairs a class, per-sample SGD in a fixed order,",
-    f"rate {config.rate:g}, {config.epochs} epochs; trained in {seconds:.0f} s. Test accuracy in percent:",
+    f"{config.train} training and {config.test} test pairs a class, per-sample SGD in a fixed",
+    f"order, rate {config.rate:g}, {config.epochs} epochs; trained in {seconds:.0f} s.",
+    "Test accuracy in percent:",
     "",
-    "| seed | QNN, largest output | QNN, all six right | ANN, largest output | ANN, all six right |",
+    _row(["seed", *(f"{m}, {rule}" for m in ("QNN", "ANN") for rule in RULES)]),
     "| ---: | ---: | ---: | ---: | ---: |",
   ]
   for seed in range(config.seeds):
     pair = [by_key[model, seed] for model in FEATURES]
-    lines.append(f"| {seed} | {' | '.join(_percent(v) for r in pair for v in r[2:4])} |")
+    lines.append(_row([seed, *(_percent(v) for r in pair for v in (r.accuracy, r.all_right))]))
   lines += [
     f"| *the paper* | *{PAPER_ACCURACY}* | | | |",
     "",
     "'Largest output' takes the class of the neuron with the largest output. 'All six right' asks",
     "every neuron: its own class inside its boundary, all others outside. An ordinary neuron has a",
-    "straight line for that, and none has one of the middle clusters alone on one side. The largest",
+    "straight line for that, and none has a middle cluster alone on one side. The largest",
     "of six linear outputs, though, does separate these clusters (their means' Voronoi cells are",
     "such a rule): a single layer cannot learn six boundaries, but it can learn the classes.",
     "",
-    f"Boundaries of the quadratic neurons: {', '.join(f'{n} {k}' for k, n in kinds.most_common())}.",
+    "Boundaries of the quadratic neurons, by kind: "
+    + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common()),
   ]
   return "\n".join(lines) + "\n"
 
@@ -207,6 +211,10 @@ def _figure(results: Sequence[Result], neurons: Mapping[str, np.ndarray], data: 
   )  # fmt: skip
 
 
+def _row(cells: Sequence[object]) -> str:
+  return f"| {' | '.join(map(str, cells))} |"
+
+
 def _percent(value: float) -> str:
   return "diverged" if math.isnan(value) else f"{value:.2f}"
 
@@ -222,7 +230,8 @@ def _load(path: pathlib.Path, seeds: int) -> tuple[dict[str, np.ndarray] | None,
   if not path.exists():
     return None, 0.0
   try:
-    with np.load(path) as file:
+    # From bytes: of a damaged file that it opened itself, np.load leaves the handle open.
+    with np.load(io.BytesIO(path.read_bytes())) as file:
       neurons = {model: file[model] for model in FEATURES}
       seconds = float(file["seconds"])
     whole = all(neurons[m].shape == (size, seeds, CLASSES) for m, size in FEATURES.items())

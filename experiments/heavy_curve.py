@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from qnn_jax import experiment, losses, models
 from qnn_jax.atomic import atomic_write_text
@@ -173,10 +174,14 @@ def draw(config, results: list[Row], summary: list[Row], curves, fits) -> Figure
       place = j + 0.25 * (i - (len(names) - 1) / 2) + np.linspace(-0.07, 0.07, len(errors))
       marker = MARKERS[i % len(MARKERS)]
       axes[2].scatter(place, errors, s=16, color=style["color"], marker=marker, alpha=0.8)
-  axes[0].set(xlabel="x", ylabel="y")
+  axes[0].set(xlabel="x", ylabel="y", xticks=(-1, -0.5, 0, 0.5, 1))
   axes[1].set(xlabel="step", ylabel="half squared error", xscale="log", yscale="log")
   axes[2].set(xlabel="rate", ylabel="root-mean-square error", yscale="log")
   axes[2].set_xticks(range(len(config.rates)), [f"{rate:g}" for rate in config.rates])
+  # Between two powers of ten only some values fit as labels, and those are read best as decimals.
+  axes[2].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axes[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+  axes[2].yaxis.set_minor_locator(NullLocator())
   axes[2].set_xlim(-0.6, len(config.rates) - 0.4)
   handles = [
     Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], markersize=5)

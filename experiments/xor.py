@@ -102,8 +102,11 @@ def _path(theta, rate, epochs):
 def _judge(init: str, number: int, path: np.ndarray) -> Start:
   """path [epochs, 6] of one neuron -> what came of it."""
   data = make_xor()
-  z = path @ np.asarray(logistic.features(jnp.asarray(data.x))).T
-  correct = ((z > 0) == (data.targets > 0)).sum(-1)
+  # In float64, and only finite neurons: what diverged has overflowed float32, and is never right.
+  path = path.astype(np.float64)
+  finite = np.where(np.isfinite(path).all(-1, keepdims=True), path, 0)
+  z = finite @ np.asarray(logistic.features(jnp.asarray(data.x)), np.float64).T
+  correct = (z * data.bipolar > 0).sum(-1)
   solved = np.flatnonzero(correct == POINTS)
   at = solved[0] if solved.size else -1
   first = int(at) + 1 if solved.size else None
@@ -185,7 +188,8 @@ def counts_markdown(rows: Sequence[dict[str, object]], config: ml_collections.Co
   lines = [
     "# XOR by a single quadratic neuron (Fig. 1)",
     "",
-    f"Per-sample SGD with (8), (11, its sign mended) and (19): {config.epochs} epochs at {config.rate:g}.",
+    "Per-sample SGD with (8), (11, its sign mended) and (19): "
+    + f"{config.epochs} epochs at rate {config.rate:g}.",
     "The kind is that of the boundary at the first epoch after which 4 of 4 points are right, and",
     "in brackets after the last: on data that can be separated the loss has no minimum, q12 grows",
     "on and on, and given the time makes a hyperbola of every boundary. The ellipse is where",

@@ -154,7 +154,6 @@ class QuadraticLogisticRegression(ClassifierMixin, BaseEstimator):
     rate = self.learning_rate
     if rate == "auto":
       # |phi|^2 = 1 + |x|^2 + |M|^2, and the packed M has x_i^4 and, once for i < j, 4 x_i^2 x_j^2.
-      # What overflows makes the training overflow, and `fit` tells of that.
       with np.errstate(over="ignore", invalid="ignore"):
         square = (x**2).sum(1)
         rate = 1 / np.mean(1 + square + 2 * square**2 - (x**4).sum(1))
@@ -194,7 +193,9 @@ def _targets(labels: np.ndarray, neurons: int) -> np.ndarray:
 
 
 def _train(theta, x, targets, rate: float, epochs: int) -> np.ndarray:
-  theta, x, targets = (jnp.asarray(array, jnp.float32) for array in (theta, x, targets))
+  # What overflows becomes an infinity here and a NaN in the training, and `fit` tells of that.
+  with np.errstate(over="ignore"):
+    theta, x, targets = (jnp.asarray(array, jnp.float32) for array in (theta, x, targets))
   if len(x) * len(theta) <= _STORED_FEATURES:
     trained = logistic.sgd(theta, _column_features(x), targets, rate, epochs)
   else:

@@ -80,8 +80,9 @@ def test_two_classes_take_the_papers_one_neuron():
   model.fit(X, y)
   order = np.random.RandomState(7).permutation(4)
   q, w, b = np.eye(2, dtype=np.float32), np.zeros(2, np.float32), np.float32(0)
+  targets = (y == "yes").astype(np.float32)
   for _ in range(3):
-    q, w, b = logistic.epoch_reference(q, w, b, X[order], (y == "yes")[order], 0.1)
+    q, w, b = logistic.epoch_reference(q, w, b, X[order], targets[order], 0.1)
   np.testing.assert_allclose(model.quadratic_[0], q, rtol=1e-5)
   np.testing.assert_allclose(model.coef_[0], w, atol=1e-6)
   np.testing.assert_allclose(model.intercept_, [b], rtol=1e-5)

@@ -71,7 +71,8 @@ def _checked(q, w, b, tolerance):
   q, w, b = (np.asarray(array, np.float64) for array in (q, w, b))
   if (q.shape, w.shape, b.shape) != ((2, 2), (2,), ()):
     raise InputError(
-      f"a conic needs q [2, 2], w [2] and a number b, got the shapes {q.shape}, {w.shape}, {b.shape}"
+      "a conic needs q [2, 2], w [2] and a number b, "
+      f"got the shapes {q.shape}, {w.shape}, {b.shape}"
     )
   if not (np.isfinite(q).all() and np.isfinite(w).all() and np.isfinite(b)):
     raise InputError("a conic needs finite numbers, and there is a NaN or an infinity in q, w or b")

@@ -83,6 +83,7 @@ def fused_tail(fleet: Fleet, nets: tuple[Net, ...]) -> Tail:
     h = nets[0].hidden
     part = lambda x, i: x[..., i * seeds : (i + 1) * seeds]  # noqa: E731, the lanes of net or map i
     to_lanes = lambda x: x.reshape(seeds, b, -1, h).transpose(1, 3, 2, 0).reshape(b, h, -1)  # noqa: E731
+    put = lambda array, row, t: jax.lax.dynamic_update_index_in_dim(array, row, t, 0)  # noqa: E731
     z, y = to_lanes(z), y.transpose(1, 2, 0)
     g = jnp.tile(g.transpose(1, 2, 0), len(nets))  # [b, b, L]
 
@@ -142,10 +143,10 @@ def fused_tail(fleet: Fleet, nets: tuple[Net, ...]) -> Tail:
       if qnn is not None:
         quadratic = (
           diagonal + eta * last[qnn][:, None] * (a_q * a_q),
-          a_past.at[t].set(a_q),
-          delta_past.at[t].set(last[qnn]),
+          put(a_past, a_q, t),
+          put(delta_past, last[qnn], t),
         )
-      return (w, bias, deltas.at[t].set(delta), quadratic), None
+      return (w, bias, put(deltas, delta, t), quadratic), None
 
     quadratic = None
     if qnn is not None:

@@ -30,6 +30,7 @@ def m_matrix(x: jax.Array) -> jax.Array:
   >>> m_matrix(jnp.array([2.0, 3.0])).tolist()
   [[4.0, 12.0], [12.0, 9.0]]
   """
+  x = jnp.asarray(x)
   return x[..., :, None] * x[..., None, :] * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))
 
 

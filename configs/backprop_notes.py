@@ -1,0 +1,30 @@
+"""A plain network trained by hand and by JAX: the backpropagation notes, followed step by step.
+
+Source: the notes on backpropagation (W, b, half squared error, any depth). A sigmoid network of four
+layers learns z = x1 x2 on [-1, 1]^2 by full-batch descent, once with the document's delta recursion
+in NumPy and once with `ops.affine` and `losses.half_squared_error`, from the same start.
+
+  python -m experiments.backprop_notes --config=configs/backprop_notes.py
+
+Cost: 10 seconds on two cores. Expect gradients that agree to float32 rounding (a few 1e-7 of the
+size of the terms) in every layer, at the start and at the end, and one loss curve under two
+names. Any depth: `--config.sizes='(2, 8, 1)'`. Preset `smoke`: a short training, 5 seconds.
+"""
+
+import ml_collections
+
+from qnn_jax.errors import InputError
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  if preset not in ("", "smoke"):
+    raise InputError(f"configs/backprop_notes.py has no preset '{preset}'; choose smoke or none")
+  config = ml_collections.ConfigDict()
+  config.sizes = (2, 16, 16, 8, 1)  # inputs, and the neurons of every layer
+  config.grid = 9  # training points a side
+  config.rate = 1.0
+  config.steps = 6000
+  config.seed = 0
+  if preset == "smoke":
+    config.steps = 50
+  return config
