@@ -5,9 +5,9 @@ pass and update are compiled for CPU, and the compiled programs are counted.
 
   python -m experiments.complexity --config=configs/complexity.py
 
-Cost: 20 seconds on two cores. Expect slopes of 2 (ANN, RPQNN) and 3 (QNN) in the picture, and counts
-that equal the formulas for ANN and RPQNN but for the update; the QNN's are a small multiple of them.
-Preset `smoke`: small layers only, 10 seconds.
+Cost: 10 seconds on two cores. Expect slopes of 2 (ANN, RPQNN) and 3 (QNN) in the picture, and
+counts that equal the formulas for ANN and RPQNN but for the update; the QNN's are 2 to 5 times
+theirs. Preset `smoke`: small layers only, 5 seconds.
 """
 
 import ml_collections

@@ -1,6 +1,7 @@
 """The backpropagation notes: their delta recursion in NumPy beside this package's gradients."""
 
 import functools
+import itertools
 import pathlib
 
 import jax
@@ -110,9 +111,8 @@ def start(sizes: tuple[int, ...], seed: int) -> list[Layer]:
   if len(sizes) < 2 or min(sizes) < 1:
     raise InputError(f"sizes must be at least two numbers of at least 1, got {tuple(sizes)}")
   rng = np.random.default_rng(seed)
-  return [
-    (rng.normal(size=(n, m)) * 2 / np.sqrt(m), rng.normal(size=n)) for m, n in zip(sizes, sizes[1:])
-  ]
+  pairs = itertools.pairwise(sizes)
+  return [(rng.normal(size=(n, m)) * 2 / np.sqrt(m), rng.normal(size=n)) for m, n in pairs]
 
 
 def samples(config: ml_collections.ConfigDict) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +129,9 @@ def samples(config: ml_collections.ConfigDict) -> tuple[np.ndarray, np.ndarray]:
 
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
   """Trains by the package, and a stretch of the same descent by the document, from one start."""
+  for name in ("steps", "grid"):
+    if config[name] < 1:
+      raise InputError(f"{name} must be at least 1, got {config[name]}")
   x, y = samples(config)
   layers = start(config.sizes, config.seed)
   agreement = compare("start", layers, x, y)
@@ -181,14 +184,16 @@ def compare(when: str, layers: list[Layer], x: np.ndarray, y: np.ndarray) -> lis
   document = document_sample_gradients(layers, x, y)
   rows = []
   for index, ((kernel, bias), (dw, db)) in enumerate(zip(ours, document), start=1):
-    rows.append({
-      "when": when,
-      "layer": index,
-      "shape": "x".join(map(str, dw.shape[1:])),
-      "largest_dW": float(np.abs(dw.mean(0)).max()),
-      "difference_dW": relative_difference(np.asarray(kernel).T, dw),
-      "difference_db": relative_difference(np.asarray(bias), db),
-    })
+    rows.append(
+      {
+        "when": when,
+        "layer": index,
+        "shape": "x".join(map(str, dw.shape[1:])),
+        "largest_dW": float(np.abs(dw.mean(0)).max()),
+        "difference_dW": relative_difference(np.asarray(kernel).T, dw),
+        "difference_db": relative_difference(np.asarray(bias), db),
+      }
+    )
   return rows
 
 
@@ -203,18 +208,20 @@ def report(agreement: list[Row], results: list[Row]) -> str:
   formats = dict.fromkeys(("largest_dW", "difference_dW", "difference_db"), ".1e")
   both = [row for row in results if row["loss_document"] is not None]
   gap = max(abs(row["loss"] / row["loss_document"] - 1) for row in both)
-  return "\n".join([
-    "# The backpropagation notes against this package",
-    "",
-    "Largest difference between the document's mean gradients (NumPy, float64) and ours (float32),",
-    "as a part of the largest mean magnitude of the samples' gradients.",
-    "",
-    markdown_table(agreement, heads, formats),
-    f"Loss {results[0]['loss']:.5f} at the start and {results[-1]['loss']:.5f} after "
-    f"{len(results)} steps; over the first {len(both)} steps the two descents' losses differ by at "
-    f"most {gap:.1e} of themselves.",
-    "",
-  ])
+  return "\n".join(
+    [
+      "# The backpropagation notes against this package",
+      "",
+      "Largest difference between the document's mean gradients (NumPy, float64) and ours (float32),",
+      "as a part of the largest mean magnitude of the samples' gradients.",
+      "",
+      markdown_table(agreement, heads, formats),
+      f"Loss {results[0]['loss']:.5f} at the start and {results[-1]['loss']:.5f} after "
+      f"{len(results)} steps; over the first {len(both)} steps the two descents' losses differ by at "
+      f"most {gap:.1e} of themselves.",
+      "",
+    ]
+  )
 
 
 def draw(config: ml_collections.ConfigDict, results: list[Row], agreement: list[Row]) -> Figure:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from qnn_jax import complexity, experiment, ops
 from qnn_jax.atomic import atomic_write_text
+from qnn_jax.errors import InputError
 from qnn_jax.reports import panels
 from qnn_jax.reports.plot import save_png
 from qnn_jax.reports.rows import Row, markdown_table, stored_rows, write_rows
@@ -55,6 +56,8 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 def compute(config: ml_collections.ConfigDict) -> list[Row]:
   """A row a layer, model and phase; the phase `step` is all three in one program."""
+  if not config.sizes:
+    raise InputError("sizes must name at least one n")
   shapes = [tuple(config.head), *((n, n) for n in config.sizes)]
   # The counts are of programs for CPU, also where there is an accelerator: see complexity.py.
   with jax.default_device(jax.devices("cpu")[0]):
@@ -70,18 +73,20 @@ def measure(kind: str, n: int, m: int, rate: float) -> list[Row]:
   for phase, program in compiled.items():
     memory = program.memory_analysis()
     shared = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    rows.append({
-      "model": kind,
-      "n": n,
-      "m": m,
-      "phase": phase,
-      "formula": expected[phase],
-      "counted": complexity.count_multiplications(program.as_text()),
-      "flops": int(program.cost_analysis()["flops"]),
-      "bytes_formula": 4 * (complexity.ann_memory(n, m) + complexity.extra_memory(kind, n, m)),
-      "bytes_kept": shared - memory.alias_size_in_bytes,
-      "bytes_scratch": memory.temp_size_in_bytes,
-    })
+    rows.append(
+      {
+        "model": kind,
+        "n": n,
+        "m": m,
+        "phase": phase,
+        "formula": expected[phase],
+        "counted": complexity.count_multiplications(program.as_text()),
+        "flops": int(program.cost_analysis()["flops"]),
+        "bytes_formula": 4 * (complexity.ann_memory(n, m) + complexity.extra_memory(kind, n, m)),
+        "bytes_kept": shared - memory.alias_size_in_bytes,
+        "bytes_scratch": memory.temp_size_in_bytes,
+      }
+    )
   return rows
 
 
@@ -142,22 +147,24 @@ def report(rows: list[Row], config: ml_collections.ConfigDict) -> str:
       ("(70) R_BP", complexity.reduced_backward),
     ]
   ]
-  return "\n".join([
-    "# Complexity: Tables 1 and 2, (67) to (70)",
-    "",
-    "## Multiplications a layer",
-    "",
-    markdown_table(chosen, costs, big),
-    "## Bytes a layer",
-    "",
-    markdown_table(steps, names | memory, big),
-    "## A whole network",
-    "",
-    markdown_table(totals, {key: key for key in totals[0]}, {"multiplications": ",d"}),
-    "## Why they differ",
-    "",
-    WHY,
-  ])
+  return "\n".join(
+    [
+      "# Complexity: Tables 1 and 2, (67) to (70)",
+      "",
+      "## Multiplications a layer",
+      "",
+      markdown_table(chosen, costs, big),
+      "## Bytes a layer",
+      "",
+      markdown_table(steps, names | memory, big),
+      "## A whole network",
+      "",
+      markdown_table(totals, {key: key for key in totals[0]}, {"multiplications": ",d"}),
+      "## Why they differ",
+      "",
+      WHY,
+    ]
+  )
 
 
 def allocated(row: Row) -> int:

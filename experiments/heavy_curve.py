@@ -4,7 +4,6 @@ import functools
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -15,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from qnn_jax import experiment, losses, models
 from qnn_jax.atomic import atomic_write_text
+from qnn_jax.errors import InputError
 from qnn_jax.reports import panels
 from qnn_jax.reports.plot import save_png
 from qnn_jax.reports.rows import Row, markdown_table, read_rows, write_rows
@@ -62,6 +62,11 @@ def make_network(network: ml_collections.ConfigDict, rngs: nnx.Rngs) -> nnx.Modu
 
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row], list[Row]]:
   """Trains every network at every rate: a row a seed, the losses over steps, the fits."""
+  for name in ("steps", "seeds", "points"):
+    if config[name] < 1:
+      raise InputError(f"{name} must be at least 1, got {config[name]}")
+  if not config.rates or not config.networks:
+    raise InputError("rates and networks must name at least one each")
   x, y = training_points(config)
   grid = np.linspace(-1, 1, 401, dtype=np.float32)[:, None]
   keys = jax.random.split(jax.random.key(0), config.seeds)
@@ -118,17 +123,19 @@ def summarize(results: list[Row]) -> list[Row]:
     rows = [row for row in results if (row["model"], row["rate"]) == (model, rate)]
     good = [row for row in rows if row["status"] == "ok"]
     errors = [row["test_rmse"] for row in good] or [np.nan]
-    summary.append({
-      "model": model,
-      "parameters": size,
-      "rate": rate,
-      "train_rmse_median": float(np.median([row["train_rmse"] for row in good] or [np.nan])),
-      "test_rmse_median": float(np.median(errors)),
-      "test_rmse_best": float(min(errors)),
-      "test_rmse_worst": float(max(errors)),
-      "seeds": len(rows),
-      "diverged": len(rows) - len(good),
-    })
+    summary.append(
+      {
+        "model": model,
+        "parameters": size,
+        "rate": rate,
+        "train_rmse_median": float(np.median([row["train_rmse"] for row in good] or [np.nan])),
+        "test_rmse_median": float(np.median(errors)),
+        "test_rmse_best": float(min(errors)),
+        "test_rmse_worst": float(max(errors)),
+        "seeds": len(rows),
+        "diverged": len(rows) - len(good),
+      }
+    )
   return summary
 
 
@@ -136,13 +143,15 @@ def report(summary: list[Row]) -> str:
   """The table in markdown."""
   heads = {key: key.replace("_", " ").replace("rmse", "error") for key in summary[0]}
   formats = {key: ".4f" for key in heads if "rmse" in key}
-  return "\n".join([
-    "# Heavy and Dense layers fitted to a curve",
-    "",
-    "Root-mean-square errors: training against the noisy points, test against the clean curve.",
-    "",
-    markdown_table(summary, heads, formats),
-  ])
+  return "\n".join(
+    [
+      "# Heavy and Dense layers fitted to a curve",
+      "",
+      "Root-mean-square errors: training against the noisy points, test against the clean curve.",
+      "",
+      markdown_table(summary, heads, formats),
+    ]
+  )
 
 
 def draw(config, results: list[Row], summary: list[Row], curves, fits) -> Figure:
@@ -153,7 +162,11 @@ def draw(config, results: list[Row], summary: list[Row], curves, fits) -> Figure
     "Heavy layers fit a curve",
     f"Networks of equal size, {config.points} points with noise {config.noise:g}, "
     f"{config.seeds} seeds. Left and middle: each at the rate with its lowest training error.",
-    ["fit of the median seed", "loss over steps, median and 80 % of seeds", "test error, a dot a seed"],
+    [
+      "fit of the median seed",
+      "loss over steps, median and 80 % of seeds",
+      "test error, a dot a seed",
+    ],
     width=3.9,
   )
   axes[0].scatter(*training_points(config), s=9, color="#bbbbbb", zorder=1)
@@ -167,9 +180,7 @@ def draw(config, results: list[Row], summary: list[Row], curves, fits) -> Figure
     low, high = [row["low"] for row in loss], [row["high"] for row in loss]
     axes[1].fill_between(steps, low, high, color=style["color"], alpha=0.16, linewidth=0)
     for j, rate in enumerate(config.rates):
-      errors = [
-        row["test_rmse"] for row in results if (row["model"], row["rate"]) == (name, rate)
-      ]
+      errors = [row["test_rmse"] for row in results if (row["model"], row["rate"]) == (name, rate)]
       # Side by side a rate, and seeds spread a little, so that no dot hides another.
       place = j + 0.25 * (i - (len(names) - 1) / 2) + np.linspace(-0.07, 0.07, len(errors))
       marker = MARKERS[i % len(MARKERS)]

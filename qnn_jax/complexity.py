@@ -5,6 +5,7 @@ neurons of a layer, one sample. The forms are kept as printed; where they disagr
 or with the algorithms is in docs/equations.md.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -107,8 +108,8 @@ def reduced_backward(sizes: Sequence[int]) -> int:
 
 _INSTRUCTION = re.compile(r"%(\S+) = (\w+)\[([\d,]*)\]\S* ([\w-]+)\((.*)")
 _CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
-# What may hide multiplications or run them more often than it is written.
-_OPAQUE = ("custom-call", "while", "convolution", "conditional")
+# What may hide multiplications or run them more or less often than they are written.
+_OPAQUE = re.compile(r"^.* = .*? (custom-call|while|convolution|conditional)\(", re.MULTILINE)
 
 
 def count_multiplications(hlo: str) -> int:
@@ -124,11 +125,13 @@ def count_multiplications(hlo: str) -> int:
   Raises:
     InputError: the program has loops or calls, whose multiplications cannot be counted.
   """
+  if opaque := _OPAQUE.search(hlo):
+    raise InputError(
+      f"cannot count the multiplications of a program with a {opaque[1]}; compile for CPU, loop-free"
+    )
   shapes, count = {}, 0
   for name, dtype, dims, op, rest in _INSTRUCTION.findall(hlo):
     shapes[name] = shape = _numbers(dims)
-    if op in _OPAQUE:
-      raise InputError(f"cannot count the multiplications of a program with a {op}; compile for CPU")
     if op == "multiply" and dtype[0] in "fb":  # f32, f64, bf16: no index arithmetic
       count += math.prod(shape)
     elif op == "dot":
@@ -145,7 +148,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _layers(sizes: Sequence[int]) -> list[tuple[int, int]]:
   if len(sizes) < 2:
     raise InputError(f"a network has at least two sizes, inputs and outputs, got {tuple(sizes)}")
-  pairs = list(zip(sizes, sizes[1:]))
+  pairs = list(itertools.pairwise(sizes))
   for n, m in pairs:
     _check_sizes(n, m)
   return pairs

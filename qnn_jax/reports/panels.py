@@ -62,7 +62,7 @@ def figure_with_panels(
     linespacing=1.3,
   )
   for ax, heading in zip(axes, panels):
-    ax.set_title(heading, fontsize=10.5)
+    ax.set_title(heading, fontsize=10.5, pad=10)
     ax.grid(color="#e4e4e4", linewidth=0.7)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

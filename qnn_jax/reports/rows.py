@@ -28,10 +28,10 @@ def read_rows(path: str | os.PathLike) -> list[Row]:
   Raises InputError if the file is not a whole table.
   """
   with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
-    rows = [{name: _parse(text) for name, text in row.items()} for row in csv.DictReader(file)]
-  if not rows or any(None in row or len(row) != len(rows[0]) for row in rows):
+    names, *lines = list(csv.reader(file)) or [[]]
+  if not lines or any(len(line) != len(names) for line in lines):
     raise InputError(f"{path} is damaged; remove it, and the same command makes it again")
-  return rows
+  return [dict(zip(names, map(_parse, line))) for line in lines]
 
 
 def stored_rows(path: str | os.PathLike, compute: Callable[[], Sequence[Row]]) -> list[Row]:
@@ -70,7 +70,7 @@ def _show(value: Value, specification: str) -> str:
   return value if isinstance(value, str) else format(value, specification)
 
 
-def _parse(text: str | None) -> Value:
+def _parse(text: str) -> Value:
   if not text:
     return None
   for kind in (int, float):

@@ -1,22 +1,29 @@
-"""The fast tail: Algorithms 1 and 2 behind a sigmoid hidden layer, many nets and seeds in one scan.
+"""The fast tail: Algorithms 1 and 2 behind a sigmoid hidden layer, all seeds of a net in one scan.
 
-For nets of one hidden size h with head ann, qnn, rpqnn or heavy: the heads' equations written out
-once more, in the layout that XLA's CPU loops like. The seeds, net by net, are the last axis ("lanes",
-L = nets x S), so that every product and sum of a step is a long vector operation. The slow twin that
+For a head ann, qnn, rpqnn or heavy: the head's equations written out once more. The slow twin that
 tests hold it to is `_tails.module_tail`, and behind it the plain scan.
 
-Every head is made of affine maps of the hidden outputs a, all in one array, [C, h, maps x S]:
+Every head is one affine map, and exact block SGD does to it what it does to the first layer:
 
     ann    z = W a + b                      qnn    z = W a + b + a^T Q a       (24)
-    rpqnn  z = (W a + b) * (U a + c)  (52)  heavy  z = W a + b + H (a*a)
+    rpqnn  z = v1 * v2, [v1 v2] = [W U] a + [b c]                              (52)
+    heavy  z = [W H] [a a*a] + b
 
-and the qnn's Q is the first layer's trick again. Its update (37), -eta delta_k M(a), has
-M(a) = 2 a a^T - diag(a*a), so that inside a sub-block, with F0 the Q at its start less the diagonal
-correction d,
+Within a sub-block that begins with W0, b0, Q0, sample t sees, with r the map's inputs (a or [a a*a])
+and e_s the map's delta at sample s, by (28), (31) and (37)
 
-    V_t = A Q_t:  V_t[k] = F0[k] a_t - 2 eta sum_{s<t} delta_s[k] (a_s.a_t) a_s + d_t[k] * a_t
+    W_t r_t + b_t       = W0 r_t + b0    - eta sum_{s<t} e_s (r_s.r_t + 1)
+    a_t^T Q_t a_t       = a_t^T Q0 a_t   - eta sum_{s<t} e_s (2 (a_s.a_t)^2 - (a_s*a_s).(a_t*a_t))
+    W_t^T e_t           = W0^T e_t       - eta sum_{s<t} (e_s.e_t) r_s
+    sum_k e_tk Q_tk a_t = sum_k e_tk Q0_k a_t
+                                         - eta sum_{s<t} (e_s.e_t) (2 (a_s.a_t) a_s - a_s*a_s*a_t)
 
-needs Q read once a step and written once a sub-block; d_{t+1}[k] = d_t[k] + eta delta_t[k] a_t*a_t.
+so that the parameters are read once a step and written once a sub-block, and Q is multiplied by a
+once for both passes, as the paper says of V (47).
+
+Layout, for XLA's CPU loops: the last axis holds the seeds, padded to L, a multiple of 16, one vector
+register. Such loops are fast for sums of plain products and ten times slower for nearly all else:
+hence sums that stand alone (`alone`), outer products only as sums, and one scan a net.
 """
 
 import jax
@@ -28,10 +35,7 @@ from qnn_jax.training.fleet import Fleet, Net
 
 HEADS = ("ann", "qnn", "rpqnn", "heavy")
 
-# Names of a head's parameters: of the map that every head has, and of the second one that some have.
-_FIRST = {head: ("kernel", "bias") for head in HEADS} | {"rpqnn": ("w", "b")}
-# The one without a bias comes last, so that the biases are the beginning of the maps.
-_SECOND = {"rpqnn": ("u", "c"), "heavy": ("heavy_kernel", None)}
+_REGISTER = 16  # float32 numbers of a 512-bit vector
 
 
 def fits(net: Net) -> bool:
@@ -39,128 +43,113 @@ def fits(net: Net) -> bool:
   return isinstance(net.hidden, int) and net.hidden_kind == "ann" and net.head in HEADS
 
 
-def fused_tail(fleet: Fleet, nets: tuple[Net, ...]) -> Tail:
-  """One tail for nets of the same hidden size, with different heads."""
-  eta = fleet.learning_rate
-  heads = tuple(net.head for net in nets)
-  seconds = tuple(heads.index(head) for head in _SECOND if head in heads)
-  count = len(nets) + len(seconds)  # of affine maps
-  qnn = heads.index("qnn") if "qnn" in heads else None
+def fused_tail(fleet: Fleet, net: Net) -> Tail:
+  """The tail of a net that `fits`."""
+  eta, head, h = fleet.learning_rate, net.head, net.hidden
 
   def start(params):
-    layers = [p["layers"][1] for p in params]
-    maps = [(layer, _FIRST[head]) for layer, head in zip(layers, heads)]
-    maps += [(layers[i], _SECOND[heads[i]]) for i in seconds]
-    kernels = [layer[kernel] for layer, (kernel, _) in maps]  # each [S, h, C]
-    biases = [layer[bias] for layer, (_, bias) in maps if bias]  # each [S, C]
-    state = {
-      "w": jnp.concatenate([k.transpose(2, 1, 0) for k in kernels], -1),  # [C, h, maps x S]
-      "b": jnp.concatenate([b.T for b in biases], -1),  # [C, maps with a bias x S]
-    }
-    if qnn is not None:
-      q = jax.vmap(ops.unpack)(layers[qnn]["q"])  # [S, C, h, h]
-      state["q"] = q.transpose(1, 2, 3, 0)
+    layer = params["layers"][1]
+    if head == "rpqnn":
+      w, b = (jnp.concatenate([layer[k], layer[l]], -1) for k, l in (("w", "u"), ("b", "c")))
+    elif head == "heavy":
+      w, b = jnp.concatenate([layer["kernel"], layer["heavy_kernel"]], 1), layer["bias"]
+    else:
+      w, b = layer["kernel"], layer["bias"]
+    state = {"w": _lanes(w.transpose(2, 1, 0)), "b": _lanes(b.T)}  # [outputs, inputs, L]
+    if head == "qnn":
+      state["q"] = _lanes(jax.vmap(ops.unpack)(layer["q"]).transpose(1, 2, 3, 0))  # [C, h, h, L]
     return state
 
-  def finish(state):
-    kernels = [k.transpose(2, 1, 0) for k in jnp.split(state["w"], count, -1)]
-    biases = [b.T for b in jnp.split(state["b"], count - ("heavy" in heads), -1)]
-    params = []
-    for i, head in enumerate(heads):
-      kernel, bias = _FIRST[head]
-      layer = {kernel: kernels[i], bias: biases[i]}
-      if head in _SECOND:
-        j = len(nets) + seconds.index(i)
-        kernel, bias = _SECOND[head]
-        layer |= {kernel: kernels[j]} | ({bias: biases[j]} if bias else {})
-      if head == "qnn":
-        layer["q"] = jax.vmap(ops.pack)(state["q"].transpose(3, 0, 1, 2))
-      params.append({"layers": {1: layer}})
-    return params
+  def finish(state, seeds):
+    w, b = state["w"][..., :seeds].transpose(2, 1, 0), state["b"][..., :seeds].T
+    if head == "rpqnn":
+      (w, u), (b, c) = jnp.split(w, 2, -1), jnp.split(b, 2, -1)
+      return {"layers": {1: {"w": w, "b": b, "u": u, "c": c}}}
+    if head == "heavy":
+      kernel, heavy_kernel = jnp.split(w, 2, 1)
+      return {"layers": {1: {"kernel": kernel, "bias": b, "heavy_kernel": heavy_kernel}}}
+    layer = {"kernel": w, "bias": b}
+    if head == "qnn":
+      layer["q"] = jax.vmap(ops.pack)(state["q"][..., :seeds].transpose(3, 0, 1, 2))
+    return {"layers": {1: layer}}
 
   def run(state, z, g, y, valid):
     seeds, b, _ = z.shape
-    h = nets[0].hidden
-    part = lambda x, i: x[..., i * seeds : (i + 1) * seeds]  # noqa: E731, the lanes of net or map i
-    to_lanes = lambda x: x.reshape(seeds, b, -1, h).transpose(1, 3, 2, 0).reshape(b, h, -1)  # noqa: E731
-    put = lambda array, row, t: jax.lax.dynamic_update_index_in_dim(array, row, t, 0)  # noqa: E731
-    z, y = to_lanes(z), y.transpose(1, 2, 0)
-    g = jnp.tile(g.transpose(1, 2, 0), len(nets))  # [b, b, L]
+    z, g, y = (_lanes(x.transpose(1, 2, 0)) for x in (z, g, y))  # [b, h or b or C, L]
 
-    def step(carry, sample):
-      w, bias, deltas, quadratic = carry
+    def step(past, sample):
       t, z, g, y, valid = sample
-      a = jax.nn.sigmoid(z - eta * (g[:, None] * deltas).sum(0))  # [h, L]
-      inputs = [a]
-      for i in seconds:
-        inputs.append(part(a, i) if heads[i] == "rpqnn" else part(a, i) ** 2)
-      inputs = jnp.concatenate(inputs, -1)  # [h, maps x S]
-      outputs = (w * inputs).sum(1)  # [C, maps x S]
+      sums = []
 
-      if qnn is not None:
-        diagonal, a_past, delta_past = quadratic
-        a_q = part(a, qnn)
-        overlap = (a_past * a_q).sum(1)  # [b, S], a_s.a_t
-        past = ((overlap[:, None] * delta_past)[:, :, None] * a_past[:, None]).sum(0)
-        v = (state["q"] * a_q).sum(2) - 2 * eta * past + diagonal * a_q  # V = A Q, (44)
+      def alone(total):
+        # A sum with a second use, here the carry, stays out of the loops that use it, which would
+        # compute it anew, element by element.
+        sums.append(total)
+        return total
 
-      last = []  # delta^L of each net
-      map_deltas = [None] * count
-      for i, head in enumerate(heads):
-        first = part(outputs, i) + part(bias, i)
-        if head in _SECOND:
-          j = len(nets) + seconds.index(i)
-          second = part(outputs, j) + (part(bias, j) if head == "rpqnn" else 0)
-        match head:
-          case "ann":
-            logits = first
-          case "qnn":
-            logits = first + (v * a_q).sum(1)  # (24)
-          case "rpqnn":
-            logits = first * second  # (52)
-          case "heavy":
-            logits = first + second
-        delta = valid * (jax.nn.sigmoid(logits) - y)  # (50)
-        last.append(delta)
-        map_deltas[i] = delta
-        if head == "rpqnn":  # (56), (59) and (57), (60)
-          map_deltas[i], map_deltas[j] = delta * second, delta * first
-        elif head == "heavy":
-          map_deltas[j] = delta
-      map_deltas = jnp.concatenate(map_deltas, -1)  # [C, maps x S]
+      a = jax.nn.sigmoid(z - eta * alone((g[:, None] * past["delta"]).sum(0)))  # [h, L]
+      square = a * a
+      r = jnp.concatenate([a, square]) if head == "heavy" else a
+      overlap = alone((past["r"] * r).sum(1))  # [b, L], r_s.r_t
+      kernel = overlap + 1
+      if head == "qnn":
+        kernel += 2 * overlap**2 - alone((past["square"] * square).sum(1))
+      outputs = alone((state["w"] * r).sum(1)) + state["b"]
+      outputs -= eta * alone((past["e"] * kernel[:, None]).sum(0))
+      if head == "qnn":
+        v = alone((state["q"] * a).sum(2))  # [C, h, L], V = A Q0 of (44)
+        outputs += alone((v * a).sum(1))  # (24)
 
-      back = (w * map_deltas[:, None]).sum(0)  # [h, maps x S], (W^l)^T delta^l of each map
-      to_a = [part(back, i) for i in range(len(nets))]
-      if qnn is not None:
-        to_a[qnn] += 2 * (v * last[qnn][:, None]).sum(0)  # (47)
-      for j, i in enumerate(seconds, len(nets)):
-        chain = 1 if heads[i] == "rpqnn" else 2 * part(a, i)  # (65); W + 2 X H of 000_…txt
-        to_a[i] += chain * part(back, j)
-      delta = jnp.concatenate(to_a, -1) * a * (1 - a)  # g' of (41)
+      if head == "rpqnn":
+        v1, v2 = jnp.split(outputs, 2)
+        last = valid * (jax.nn.sigmoid(v1 * v2) - y)  # (52), (50)
+        e = jnp.concatenate([last * v2, last * v1])  # (56) and (59), (57) and (60)
+      else:
+        e = valid * (jax.nn.sigmoid(outputs) - y)  # (50)
 
-      w = w - eta * inputs * map_deltas[:, None]  # (31)
-      bias = bias - eta * map_deltas[:, : bias.shape[1]]  # (28)
-      if qnn is not None:
-        quadratic = (
-          diagonal + eta * last[qnn][:, None] * (a_q * a_q),
-          put(a_past, a_q, t),
-          put(delta_past, last[qnn], t),
-        )
-      return (w, bias, put(deltas, delta, t), quadratic), None
+      overlap_e = alone((past["e"] * e).sum(1))  # [b, L], e_s.e_t
+      back = alone((state["w"] * e[:, None]).sum(0))
+      back -= eta * alone((past["r"] * overlap_e[:, None]).sum(0))
+      if head == "qnn":  # (47)
+        back += 2 * alone((v * e[:, None]).sum(0))
+        back -= 4 * eta * alone((past["r"] * (overlap_e * overlap)[:, None]).sum(0))
+        back += 2 * eta * a * alone((past["square"] * overlap_e[:, None]).sum(0))
+      elif head == "heavy":
+        back = back[:h] + 2 * a * back[h:]  # W + 2 X H of 000_…txt
 
-    quadratic = None
-    if qnn is not None:
-      zeros = lambda *shape: jnp.zeros((*shape, seeds), z.dtype)  # noqa: E731
-      quadratic = zeros(fleet.classes, h), zeros(b, h), zeros(b, fleet.classes)
-    carry = (state["w"], state["b"], jnp.zeros_like(z), quadratic)
-    (w, bias, deltas, quadratic), _ = jax.lax.scan(step, carry, (jnp.arange(b), z, g, y, valid))
-    state = {**state, "w": w, "b": bias}
-    if qnn is not None:
-      diagonal, a_past, delta_past = quadratic
-      outer = delta_past[:, :, None] * a_past[:, None]  # [b, C, h, S], delta_s (x) a_s
-      q = state["q"] - 2 * eta * (outer[:, :, :, None] * a_past[:, None, None]).sum(0)
-      state["q"] = q + diagonal[:, :, None] * jnp.eye(h, dtype=z.dtype)[None, :, :, None]  # (37)
-    deltas = deltas.reshape(b, h, len(nets), seeds).transpose(3, 0, 2, 1).reshape(seeds, b, -1)
-    return state, deltas
+      new = {"delta": back * a * (1 - a), "r": r, "e": e}  # g' of (41)
+      if head == "qnn":
+        new["square"] = square
+      put = jax.lax.dynamic_update_index_in_dim
+      return {k: put(past[k], row, t, 0) for k, row in new.items()}, sums
 
-  return Tail(nets, start, run, finish)
+    outputs, inputs, lanes = state["w"].shape
+    sizes = {"delta": h, "r": inputs, "e": outputs} | ({"square": h} if head == "qnn" else {})
+    past = {k: jnp.zeros((b, size, lanes), z.dtype) for k, size in sizes.items()}
+    past = _scan_with_sums(step, past, (jnp.arange(b), z, g, y, valid))
+
+    r, e = past["r"], past["e"]
+    state = state | {
+      "w": state["w"] - eta * (e[:, :, None] * r[:, None]).sum(0),  # (31)
+      "b": state["b"] - eta * e.sum(0),  # (28)
+    }
+    if head == "qnn":
+      outer = e[:, :, None] * r[:, None]  # [b, C, h, L]
+      m_a = 2 - jnp.eye(h, dtype=z.dtype)[:, :, None]  # M(a) of (35) is a a^T, this many times
+      state["q"] -= eta * m_a * (outer[:, :, :, None] * r[:, None, None]).sum(0)  # (37)
+    return state, past["delta"][..., :seeds].transpose(2, 0, 1)
+
+  return Tail(start, run, finish)
+
+
+def _scan_with_sums(step, carry, samples):
+  """`lax.scan` of step(carry, sample) -> (carry, sums), whose sums ride in the carry unread."""
+  first = jax.tree.map(lambda x: x[0], samples)
+  sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(step, carry, first)[1])
+  return jax.lax.scan(lambda c, sample: (step(c[0], sample), None), (carry, sums), samples)[0][0]
+
+
+def _lanes(x):
+  """Pads the last axis, the seeds, to whole registers, with copies of the last seed."""
+  missing = -x.shape[-1] % _REGISTER
+  return jnp.concatenate([x, jnp.repeat(x[..., -1:], missing, -1)], -1)

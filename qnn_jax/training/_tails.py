@@ -8,10 +8,10 @@ G_ts = x_t.x_s + 1,
 
 and the tail's own parameters take their SGD step after every sample. A tail is three functions:
 
-    start(params)                      parameters of its nets -> working state
-    run(state, z, g, y, valid)         z [S, b, w], g [S, b, b] strictly lower, y [S, b, C],
-                                       valid [b] -> (state, delta [S, b, w])
-    finish(state)                      -> parameters, without the first layer's
+    start(params)                      parameters of its net -> working state
+    run(state, z, g, y, valid)         z [S, b, h], g [S, b, b] strictly lower, y [S, b, C],
+                                       valid [b] -> (state, delta [S, b, h])
+    finish(state, seeds)               -> parameters of S seeds, without the first layer's
 
 A sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
 Classifier, gradients through the modules and their custom_vjp. `fused.py` has the fast one.
@@ -29,12 +29,11 @@ from qnn_jax.training.fleet import Fleet, Net
 
 
 class Tail(NamedTuple):
-  """See the module's docstring. `nets` are the tail's nets, in the order of its columns of z."""
+  """See the module's docstring."""
 
-  nets: tuple[Net, ...]
-  start: Callable[[list[Any]], Any]
+  start: Callable[[Any], Any]
   run: Callable[..., tuple[Any, jax.Array]]
-  finish: Callable[[Any], list[Any]]
+  finish: Callable[[Any, int], Any]
 
 
 def module_tail(fleet: Fleet, net: Net) -> Tail:
@@ -58,8 +57,7 @@ def module_tail(fleet: Fleet, net: Net) -> Tail:
     return jax.lax.scan(step, (params, jnp.zeros_like(z)), steps)[0]
 
   return Tail(
-    nets=(net,),
-    start=lambda params: params[0],
+    start=lambda params: params,
     run=jax.vmap(run_seed, in_axes=(0, 0, 0, 0, None)),
-    finish=lambda params: [params],
+    finish=lambda params, seeds: params,
   )

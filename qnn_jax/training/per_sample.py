@@ -54,8 +54,8 @@ class Method:
   """
 
   name: str = "block"
-  block: int = 120
-  sub_block: int = 12
+  block: int = 100
+  sub_block: int = 10
   fused: bool = True
 
   def __post_init__(self):
@@ -154,13 +154,10 @@ def make_trainer(fleet: Fleet, method: Method) -> Trainer:
 
 
 def make_tails(fleet: Fleet, method: Method) -> list[Tail]:
-  """One tail for all nets of a hidden size where the fast one fits, else one a net."""
-  alike: dict[Any, list[Net]] = {}
-  for net in fleet.nets:
-    alike.setdefault(net.hidden if method.fused and fits(net) else net, []).append(net)
+  """The tail of every net: the fast one where it fits."""
   return [
-    fused_tail(fleet, tuple(nets)) if isinstance(key, int) else module_tail(fleet, key)
-    for key, nets in alike.items()
+    fused_tail(fleet, net) if method.fused and fits(net) else module_tail(fleet, net)
+    for net in fleet.nets
   ]
 
 
@@ -201,58 +198,63 @@ def _scan_trainer(fleet):
 
 
 def _block_trainer(fleet, tails, sub_block):
-  nets = [net for tail in tails for net in tail.nets]
-  places = [nets.index(net) for net in fleet.nets]
-  widths = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in nets]
+  widths = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in fleet.nets]
   cuts = list(itertools.accumulate(widths))[:-1]
-  tail_cuts = list(
-    itertools.accumulate(sum(widths[nets.index(net)] for net in tail.nets) for tail in tails)
-  )[:-1]
 
   def start(params):
-    ordered = [params[fleet.nets.index(net)] for net in nets]
-    first = [p["layers"][0] for p in ordered]
+    first = [p["layers"][0] for p in params]
     return {
       "kernel": jnp.concatenate([layer["kernel"] for layer in first], -1),  # [S, n, columns]
       "bias": jnp.concatenate([layer["bias"] for layer in first], -1),
-      "tails": [
-        tail.start([params[fleet.nets.index(net)] for net in tail.nets]) for tail in tails
-      ],
+      "tails": [tail.start(p) for tail, p in zip(tails, params)],
     }
 
   def finish(state):
     kernels = jnp.split(state["kernel"], cuts, -1)
     biases = jnp.split(state["bias"], cuts, -1)
-    behind = [p for tail, s in zip(tails, state["tails"]) for p in tail.finish(s)]
-    params = []
-    for kernel, bias, rest in zip(kernels, biases, behind):
-      params.append({"layers": {**rest["layers"], 0: {"kernel": kernel, "bias": bias}}})
-    return [params[place] for place in places]
+    seeds = len(state["bias"])
+    return [
+      {"layers": {**tail.finish(s, seeds)["layers"], 0: {"kernel": kernel, "bias": bias}}}
+      for tail, s, kernel, bias in zip(tails, state["tails"], kernels, biases)
+    ]
 
   def run(state, inputs, labels, chunk):
+    seeds, shared = len(state["bias"]), chunk.order.shape[1] == 1
+    if shared:  # then all seeds' columns stand side by side, as those of one
+      state = state | {name: _side_by_side(state[name]) for name in ("kernel", "bias")}
+
     def step(state, block):
       order, valid = block
-      x = as_inputs(inputs[order], fleet.dtype)  # [S or 1, B, n]
-      y = _one_hot(labels[order], fleet)
-      return _block_step(fleet.learning_rate, tails, tail_cuts, sub_block, state, x, y, valid), None
+      x = as_inputs(inputs[order], fleet.dtype) * valid[:, None]  # [S or 1, B, n]
+      y = jnp.broadcast_to(_one_hot(labels[order], fleet), (seeds, valid.size, fleet.classes))
+      return _block_step(fleet.learning_rate, tails, cuts, sub_block, state, x, y, valid), None
 
-    return jax.lax.scan(step, state, (chunk.order, chunk.valid.astype(fleet.dtype)))[0]
+    state = jax.lax.scan(step, state, (chunk.order, chunk.valid.astype(fleet.dtype)))[0]
+    if shared:
+      state |= {name: _one_a_seed(state[name], seeds) for name in ("kernel", "bias")}
+    return state
 
   return Trainer(_compile.jit(start), _compile.jit(run, donate_argnums=0), _compile.jit(finish))
 
 
-def _block_step(eta, tails, tail_cuts, sub_block, state, x, y, valid):
-  """One block: x [S or 1, B, n], y [S or 1, B, C], valid [B]; 1 where all seeds share the samples."""
-  kernel, bias = state["kernel"], state["bias"]
-  seeds, shared = kernel.shape[0], x.shape[0] == 1
-  size = x.shape[1]
+def _side_by_side(x):
+  """[S, ..., columns] -> [1, ..., S x columns]."""
+  return jnp.moveaxis(x, 0, -2).reshape(1, *x.shape[1:-1], -1)
+
+
+def _one_a_seed(x, seeds):
+  """[S, ..., columns] -> itself, [1, ..., S x columns] -> [S, ..., columns]."""
+  if x.shape[0] == seeds:
+    return x
+  return jnp.moveaxis(x.reshape(*x.shape[1:-1], seeds, -1), -2, 0)
+
+
+def _block_step(eta, tails, cuts, sub_block, state, x, y, valid):
+  """One block: x [S', B, n] with S' = 1 where the samples are shared, y [S, B, C], valid [B]."""
+  kernel, bias = state["kernel"], state["bias"]  # [S', n, columns], [S', columns]
+  seeds, size, _ = y.shape
   b = math.gcd(sub_block, size)
-  x = x * valid[:, None]
-  if shared:
-    z0 = jnp.einsum("Bn,Snh->SBh", x[0], kernel) + bias[:, None]
-    y = jnp.broadcast_to(y, (seeds, *y.shape[1:]))
-  else:
-    z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
+  z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
   gram = x @ x.swapaxes(1, 2) + 1  # G
   before = jnp.tril(jnp.ones((b, b), x.dtype), -1)
 
@@ -260,27 +262,24 @@ def _block_step(eta, tails, tail_cuts, sub_block, state, x, y, valid):
     return jax.lax.dynamic_slice_in_dim(a, i * b, b, axis)
 
   def sub_step(carry, i):
-    deltas, states = carry
+    delta, states = carry
     rows = take(gram, i, 1)
     # Delta is still zero for this sub-block and those behind it, so the product sees only the past.
-    past = jnp.einsum("bB,SBh->Sbh", rows[0], deltas) if shared else rows @ deltas
-    z = jnp.split(take(z0, i, 1) - eta * past, tail_cuts, -1)
+    z = _one_a_seed(take(z0, i, 1) - eta * rows @ delta, seeds)
     inside = jnp.broadcast_to(take(rows, i, 2) * before, (seeds, b, b))
     here = [
-      tail.run(s, z_tail, inside, take(y, i, 1), take(valid, i, 0))
-      for tail, s, z_tail in zip(tails, states, z)
+      tail.run(s, z_net, inside, take(y, i, 1), take(valid, i, 0))
+      for tail, s, z_net in zip(tails, states, jnp.split(z, cuts, -1))
     ]
     new = jnp.concatenate([delta for _, delta in here], -1)
-    deltas = jax.lax.dynamic_update_slice_in_dim(deltas, new, i * b, 1)
-    return (deltas, [s for s, _ in here]), None
+    if len(delta) < seeds:
+      new = _side_by_side(new)
+    return (jax.lax.dynamic_update_slice_in_dim(delta, new, i * b, 1), [s for s, _ in here]), None
 
   carry = (jnp.zeros_like(z0), state["tails"])
-  (deltas, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
-  if shared:
-    kernel = kernel - eta * jnp.einsum("Bn,SBh->Snh", x[0], deltas)
-  else:
-    kernel = kernel - eta * x.swapaxes(1, 2) @ deltas  # W = W0 - eta X^T Delta
-  return {"kernel": kernel, "bias": bias - eta * deltas.sum(1), "tails": states}
+  (delta, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
+  kernel = kernel - eta * x.swapaxes(1, 2) @ delta  # W = W0 - eta X^T Delta
+  return {"kernel": kernel, "bias": bias - eta * delta.sum(1), "tails": states}
 
 
 def drop_inputs(params: list[Params], keep: np.ndarray) -> list[Params]:

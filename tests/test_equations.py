@@ -1,0 +1,40 @@
+"""docs/equations.md names every equation, and nothing that is not there."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
+TABLES = [line for line in TEXT.splitlines() if line.startswith("|")]
+
+
+def test_every_equation_algorithm_table_and_figure_has_a_row():
+  found = set()
+  for line in TABLES:
+    first = line.split("|")[1].replace("*", "")
+    for low, high in re.findall(r"\((\d+)\) to \((\d+)\)", first):
+      found.update(range(int(low), int(high) + 1))
+    found.update(map(int, re.findall(r"\((\d+)\)", first)))
+    found.update(re.findall(r"(?:Algorithm|Table|Figure) \d", first))
+  named = {f"Table {i}" for i in range(1, 6)} | {"Algorithm 1", "Algorithm 2"}
+  assert found == set(range(1, 71)) | named | {"Figure 1", "Figure 2"}
+
+
+def test_every_file_and_name_is_there():
+  for line in TABLES:
+    for path in re.findall(r"`([\w/]+\.py)`", line):
+      assert (ROOT / path).is_file() or (ROOT / "qnn_jax" / path).is_file(), path
+    for room, name in re.findall(r"`(\w+)\.(\w+)`", line):
+      if name != "py":
+        sources = [*(ROOT / "qnn_jax").glob(f"{room}.py"), *(ROOT / "qnn_jax" / room).glob("*.py")]
+        pattern = rf"^(def|class) {name}\b"
+        assert any(re.search(pattern, s.read_text(encoding="utf-8"), re.MULTILINE) for s in sources), name
+
+
+def test_every_experiment_is_there():
+  header = re.compile(r"\| (Experiment|---) \|$")
+  for line in TABLES:
+    if not header.search(line):
+      for name in re.findall(r"`(\w+)`", line.rstrip("|").rsplit("|", 1)[1]):
+        assert (ROOT / "experiments" / f"{name}.py").is_file(), name
+        assert (ROOT / "configs" / f"{name}.py").is_file(), name
