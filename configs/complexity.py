@@ -1,7 +1,7 @@
 """Tables 1 and 2, (67) to (70): the formulas beside what XLA compiles for the same layer.
 
-Source: Section 5 of the paper. Nothing is trained or even run: each layer's forward pass, backward
-pass and update are compiled for CPU, and the compiled programs are counted.
+Source: Section 5 of the paper. Nothing is trained or even run: each layer's forward pass,
+backward pass and update are compiled for CPU, and the compiled programs are counted.
 
   python -m experiments.complexity --config=configs/complexity.py
 

@@ -42,8 +42,8 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 def document_gradients(layers: list[Layer], x: np.ndarray, y: np.ndarray) -> list[Layer]:
   """The document's recursion for one sample, line by line: dL/dW [n, m] and dL/db [n] a layer.
 
-  Its delta^c is dL/da^{c-1}, the derivative at a layer's input; the delta of the paper, dL/dz, is the
-  document's dL/db. Its a^l = sigma(z^l) holds for the last layer too, yhat = a^k.
+  Its delta^c is dL/da^{c-1}, the derivative at a layer's input; the delta of the paper, dL/dz, is
+  the document's dL/db. Its a^l = sigma(z^l) holds for the last layer too, yhat = a^k.
 
   Args:
     layers: (W, b) from the first layer to the last, k.
@@ -107,7 +107,7 @@ def as_params(layers: list[Layer], dtype=jnp.float32) -> list[tuple[jax.Array, j
 
 
 def start(sizes: tuple[int, ...], seed: int) -> list[Layer]:
-  """Weights N(0, 4 / inputs), wide enough for sigmoids to start in different places; biases alike."""
+  """Weights N(0, 4 / inputs), wide enough for sigmoids to start in different places."""
   if len(sizes) < 2 or min(sizes) < 1:
     raise InputError(f"sizes must be at least two numbers of at least 1, got {tuple(sizes)}")
   rng = np.random.default_rng(seed)
@@ -177,8 +177,8 @@ def document_descent(layers: list[Layer], x, y, rate: float, steps: int) -> list
 def compare(when: str, layers: list[Layer], x: np.ndarray, y: np.ndarray) -> list[Row]:
   """The largest difference of the two mean gradients in each layer, relative to its terms.
 
-  The terms are the samples' gradients: near a minimum they cancel, and the mean that is left is much
-  smaller than what was rounded on the way. So the scale is the largest mean magnitude of the terms.
+  The terms are the samples' gradients: near a minimum they cancel, and the mean that is left is
+  much smaller than what was rounded on the way. So the scale is the terms' largest mean magnitude.
   """
   ours = jax.jit(jax.grad(mean_loss))(as_params(layers), x, y)
   document = document_sample_gradients(layers, x, y)
@@ -208,20 +208,16 @@ def report(agreement: list[Row], results: list[Row]) -> str:
   formats = dict.fromkeys(("largest_dW", "difference_dW", "difference_db"), ".1e")
   both = [row for row in results if row["loss_document"] is not None]
   gap = max(abs(row["loss"] / row["loss_document"] - 1) for row in both)
-  return "\n".join(
-    [
-      "# The backpropagation notes against this package",
-      "",
-      "Largest difference between the document's mean gradients (NumPy, float64) and ours (float32),",
-      "as a part of the largest mean magnitude of the samples' gradients.",
-      "",
-      markdown_table(agreement, heads, formats),
-      f"Loss {results[0]['loss']:.5f} at the start and {results[-1]['loss']:.5f} after "
-      f"{len(results)} steps; over the first {len(both)} steps the two descents' losses differ by at "
-      f"most {gap:.1e} of themselves.",
-      "",
-    ]
-  )
+  return f"""\
+# The backpropagation notes against this package
+
+Largest difference between the document's mean gradients (NumPy, float64) and ours (float32), as a
+part of the largest mean magnitude of the samples' gradients.
+
+{markdown_table(agreement, heads, formats)}
+Loss {results[0]["loss"]:.5f} at the start and {results[-1]["loss"]:.5f} after {len(results)} steps.
+Over the first {len(both)} steps the two descents' losses differ by at most {gap:.1e} of themselves.
+"""
 
 
 def draw(config: ml_collections.ConfigDict, results: list[Row], agreement: list[Row]) -> Figure:

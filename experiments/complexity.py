@@ -19,29 +19,30 @@ PHASES = ("forward", "backward", "update")
 OPS = {"ann": ops.affine, "qnn": ops.quadratic, "rpqnn": ops.reduced_quadratic}
 
 WHY = """\
-One sample, rate times gradient as an optimiser takes it. *Formula* is an affine layer's cost (5.1)
-and Table 1's extra together; *counted* are the multiplications in the program that XLA compiled for
-CPU; *flops* is XLA's own cost analysis of that program, in which a dot's additions count as well,
-so that it is near twice the count where dots rule. Where formula and count differ:
+One sample, rate times gradient as an optimiser takes it. *Formula* is an affine layer's cost
+(5.1) and Table 1's extra together; *counted* are the multiplications in the program that XLA
+compiled for CPU; *flops* is XLA's own cost analysis of that program, in which a dot's additions
+count as well, so that it is near twice the count where dots rule. Where formula and count differ:
 
-- **Update, all models.** The paper scales a vector by the rate before the outer product; an optimiser
-  scales the finished gradient, once more for every parameter.
+- **Update, all models.** The paper scales a vector by the rate before the outer product; an
+  optimiser scales the finished gradient, once more for every parameter.
 - **QNN forward.** The formula sums over half of Q, n(n+1)/2 products a neuron. Algorithm 1 wants
-  V = A Q with the whole symmetric matrix, because backpropagation reuses 2 V^T: n^2 products. Half of
-  Q with the shared entries in the upper triangle, as Section 5.2 counts, would give another V.
-- **QNN update.** delta (x) M(a) is formed for whole matrices, in two outer products and one by the
-  factors of M, and packed afterwards; then comes the rate. The formula has one product for each of the
-  n(n+1)/2 entries.
-- **RPQNN update.** The count is 2 n m for the outer products and 2 n m for the rate: Table 1's 4 n m in
-  sum. (70) has only the 2 n m that scaling a vector by the rate leaves.
+  V = A Q with the whole symmetric matrix, because backpropagation reuses 2 V^T: n^2 products.
+  Half of Q with the shared entries in the upper triangle, as Section 5.2 counts, would give
+  another V.
+- **QNN update.** delta (x) M(a) is formed for whole matrices, in two outer products and one by
+  the factors of M, and packed afterwards; then comes the rate. The formula has one product for
+  each of the n(n+1)/2 entries.
+- **RPQNN update.** The count is 2 n m for the outer products and 2 n m for the rate: Table 1's 4
+  n m in sum. (70) has only the 2 n m that scaling a vector by the rate leaves.
 - **QNN backward.** The formula doubles the n m entries of V; what is compiled doubles the n sums,
   and takes V in a product of its own.
 
-Bytes are those of one program that does all three phases with the parameters updated in place: *kept*
-are arguments and results (parameters, a, delta, g', z). *Scratch* holds v1 and v2, or V, and what the
-paper does not count: the parameters once more, for backpropagation reads the old ones while the new ones
-are written; the QNN's Q unpacked, n^2 numbers a neuron; and one transposed matrix for the RPQNN.
-Table 2 in turn counts V twice.
+Bytes are those of one program that does all three phases with the parameters updated in place:
+*kept* are arguments and results (parameters, a, delta, g', z). *Scratch* holds v1 and v2, or V,
+and what the paper does not count: the parameters once more, for backpropagation reads the old
+ones while the new ones are written; the QNN's Q unpacked, n^2 numbers a neuron; and one
+transposed matrix for the RPQNN. Table 2 in turn counts V twice.
 """
 
 

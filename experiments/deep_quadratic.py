@@ -174,16 +174,13 @@ def report(summary: list[Row]) -> str:
   heads = {key: key.replace("_", " ") for key in summary[0]}
   formats = {"parameters": ",d", "first_loss": ".2f", "last_loss": ".3f"}
   formats |= dict.fromkeys(("accuracy", "accuracy_worst"), ".2f")
-  return "\n".join(
-    [
-      "# Quadratic layers at every depth",
-      "",
-      "Diverged: a loss or parameter is not finite. Stuck: over the last epoch no better than the best",
-      "constant. Losses are medians, accuracy (percent, test set) the mean over seeds not diverged.",
-      "",
-      markdown_table(summary, heads, formats),
-    ]
-  )
+  return f"""\
+# Quadratic layers at every depth
+
+Diverged: a loss or parameter is not finite. Stuck: over the last epoch no better than the best
+constant. Losses are medians, accuracy (percent, test set) is the mean over seeds not diverged.
+
+{markdown_table(summary, heads, formats)}"""
 
 
 def draw(config: ml_collections.ConfigDict, results: list[Row], curves: list[Row]) -> Figure:
@@ -192,8 +189,9 @@ def draw(config: ml_collections.ConfigDict, results: list[Row], curves: list[Row
   figure, axes = panels.figure_with_panels(
     "Three quadratic layers: start and rate decide",
     f"{sizes} on MNIST at 7 x 7 pixels, {config.seeds} seeds. Naive: Q from N(0, "
-    f"{config.naive_std**2:g}) at the common rate {config.rate:g}. Stable: Q from zero at a rate of "
-    f"its own, {config.quadratic_rate:g}. A cross: not finite from here on; losses above 10⁶ are drawn there.",
+    f"{config.naive_std**2:g}) at the common rate {config.rate:g}. Stable: Q from zero at a rate "
+    f"of its own, {config.quadratic_rate:g}. A cross: not finite from here on; losses above 10⁶ "
+    "are drawn there.",
     ["training loss, a line a seed", "test accuracy, a dot a seed"],
     width=4.6,
     height=3.3,

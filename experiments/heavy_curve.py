@@ -143,15 +143,12 @@ def report(summary: list[Row]) -> str:
   """The table in markdown."""
   heads = {key: key.replace("_", " ").replace("rmse", "error") for key in summary[0]}
   formats = {key: ".4f" for key in heads if "rmse" in key}
-  return "\n".join(
-    [
-      "# Heavy and Dense layers fitted to a curve",
-      "",
-      "Root-mean-square errors: training against the noisy points, test against the clean curve.",
-      "",
-      markdown_table(summary, heads, formats),
-    ]
-  )
+  return f"""\
+# Heavy and Dense layers fitted to a curve
+
+Root-mean-square errors: training against the noisy points, test against the clean curve.
+
+{markdown_table(summary, heads, formats)}"""
 
 
 def draw(config, results: list[Row], summary: list[Row], curves, fits) -> Figure:

@@ -127,7 +127,8 @@ def count_multiplications(hlo: str) -> int:
   """
   if opaque := _OPAQUE.search(hlo):
     raise InputError(
-      f"cannot count the multiplications of a program with a {opaque[1]}; compile for CPU, loop-free"
+      f"cannot count the multiplications of a program with a {opaque[1]}; "
+      "compile one for CPU that has no loops"
     )
   shapes, count = {}, 0
   for name, dtype, dims, op, rest in _INSTRUCTION.findall(hlo):

@@ -1,4 +1,4 @@
-"""The closed forms against sums over the algorithms' loops, and the counter against known programs."""
+"""The closed forms against the algorithms' loops, and the counter against known programs."""
 
 import jax
 import jax.numpy as jnp

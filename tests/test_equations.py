@@ -28,7 +28,8 @@ def test_every_file_and_name_is_there():
       if name != "py":
         sources = [*(ROOT / "qnn_jax").glob(f"{room}.py"), *(ROOT / "qnn_jax" / room).glob("*.py")]
         pattern = rf"^(def|class) {name}\b"
-        assert any(re.search(pattern, s.read_text(encoding="utf-8"), re.MULTILINE) for s in sources), name
+        texts = [source.read_text(encoding="utf-8") for source in sources]
+        assert any(re.search(pattern, text, re.MULTILINE) for text in texts), name
 
 
 def test_every_experiment_is_there():

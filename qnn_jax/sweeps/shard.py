@@ -55,9 +55,17 @@ class Worker:
     self.grid = grid
     # A pixel that is zero in every training image has no influence on any training.
     self.keep = data.train_images.any(0)
-    self.train = jnp.asarray(data.train_images[:, self.keep]), jnp.asarray(data.train_labels, "int32")
+    self.data = jnp.asarray(data.train_images[:, self.keep]), jnp.asarray(data.train_labels, "int32")
     self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
-    self.trainer = per_sample.make_trainer(grid.fleet, grid.method)
+    trainer = per_sample.make_trainer(grid.fleet, grid.method)
+    self.start = _compile.jit(
+      lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), once=True
+    )
+    self.train_chunk = trainer.run
+    self.finish = _compile.jit(
+      lambda state, start: per_sample.restore_inputs(trainer.finish(state), start, self.keep),
+      once=True,
+    )
     self.evaluate = _compile.jit(lambda params: evaluate(grid.fleet, params, *self.test))
 
   def run(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message]:
@@ -65,7 +73,7 @@ class Worker:
     grid, seeds = self.grid, shard.seeds
     begin = time.perf_counter()
     order = sample_order(
-      seeds, shard.train_size, self.train[0].shape[0], shared=grid.shared_order
+      seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order
     )
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
     chunks = [(chunk, int(chunk.valid.sum())) for chunk in chunks]
@@ -80,13 +88,12 @@ class Worker:
 
     for mark in marks:
       if mark > done:
-        state = self.trainer.start(per_sample.drop_inputs(params, self.keep))
+        state = self.start(params)
         for chunk, count in chunks * (mark - done):
           state, messages = self._train_chunk(state, chunk)
           yield from messages
           yield Trained(count * len(seeds))
-        trained = self.trainer.finish(state)
-        params = per_sample.restore_inputs(trained, start, self.keep)
+        params = self.finish(state, start)
         done = mark
         records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
       runs = _runs(grid, shard, mark, self.evaluate(params))
@@ -95,11 +102,11 @@ class Worker:
     records.remove_checkpoint(workdir, shard.train_size, seeds)
 
   def _train_chunk(self, state, chunk):
-    programs = self.trainer.run._cache_size()
+    programs = self.train_chunk._cache_size()
     begin = time.perf_counter()
-    state = self.trainer.run(state, *self.train, chunk)
+    state = self.train_chunk(state, *self.data, chunk)
     jax.block_until_ready(state)
-    new = self.trainer.run._cache_size() > programs
+    new = self.train_chunk._cache_size() > programs
     return state, [Compiled(time.perf_counter() - begin)] if new else []
 
 

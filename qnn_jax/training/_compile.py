@@ -1,28 +1,50 @@
-"""`jax.jit` with what long scans of small operations need on a CPU."""
+"""`jax.jit` with what long scans of small operations, and programs that run once, need on a CPU."""
 
 import functools
 from collections.abc import Callable
 
 import jax
 
+# XLA hands reductions to a library whose calls cost more than the few thousand products of one
+# training step; its own loops are three to five times faster there, more so with 512-bit vectors.
+_STEPS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
 
-def jit(function: Callable, **kwargs) -> Callable:
-  """`jax.jit(function, **kwargs)`, compiled for small operations where the backend is a CPU.
+# A fleet's starting values take 20 s to compile with all optimisations, 3 s without, 0.1 s to run.
+_ONCE = {"xla_backend_optimization_level": 0}
 
-  XLA's CPU compiler hands reductions to a library whose calls cost more than the few thousand
-  products of one training step; its own loops are three to five times faster there, the more so
-  with 512-bit vectors. Numbers change by rounding only.
+
+def jit(function: Callable, *, once: bool = False, **kwargs) -> Callable:
+  """`jax.jit(function, **kwargs)`, compiled for its use where the backend is a CPU.
+
+  Args:
+    function: to compile; numbers differ from plain `jax.jit` by rounding only.
+    once: False for many small operations in long scans; True for what hardly ever runs, so that the
+      time to compile is what counts.
+    **kwargs: of `jax.jit`.
   """
-  return jax.jit(function, compiler_options=_options(jax.default_backend()), **kwargs)
+  compiled = None
+
+  @functools.wraps(function)
+  def call(*args, **call_kwargs):
+    nonlocal compiled
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, call_kwargs))):
+      return function(*args, **call_kwargs)  # within another jit, whose options hold
+    if compiled is None:  # only now, because asking for the backend starts it
+      options = _accepted(jax.default_backend(), once)
+      compiled = jax.jit(function, compiler_options=options, **kwargs)
+      call._cache_size = compiled._cache_size
+    return compiled(*args, **call_kwargs)
+
+  call._cache_size = lambda: 0
+  return call
 
 
 @functools.cache
-def _options(backend: str) -> dict[str, object] | None:
+def _accepted(backend: str, once: bool) -> dict[str, object] | None:
   if backend != "cpu":
     return None
-  options = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
   accepted = {}
-  for name, value in options.items():
+  for name, value in (_ONCE if once else _STEPS).items():
     # The options are XLA's own and may go with any release: speed then, never correctness.
     try:
       jax.jit(lambda x: x + 1, compiler_options={name: value}).lower(1.0).compile()

@@ -7,6 +7,7 @@ Axis letters of this room: S seeds, N samples, n inputs, h hidden neurons, C cla
 """
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from flax import nnx
 
 from qnn_jax import models
 from qnn_jax.errors import InputError
+from qnn_jax.training import _compile
 
 # The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}: the pure
 # dict of its nnx.State, every leaf with a leading axis [S]; nnx.merge(graphdef, ...) takes one seed's.
@@ -76,15 +78,17 @@ class Fleet:
 
 def init(fleet: Fleet, seeds: Sequence[int]) -> list[Params]:
   """Starting parameters of every net, in the order of `fleet.nets`; leaves [S, ...]."""
-  seed_keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-  params = []
-  for net in fleet.nets:
+  return _init(fleet, jnp.asarray(seeds, jnp.uint32))
+
+
+@functools.partial(_compile.jit, once=True, static_argnums=0)
+def _init(fleet, seeds):
+  def draw(net, seed):
     # The net's own number, so that it starts alike in whatever company it is trained.
-    number = zlib.crc32(repr(net).encode())
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(seed_keys)  # noqa: B023
-    draw = lambda key: nnx.to_pure_dict(nnx.state(fleet.module(net, key)))  # noqa: B023, E731
-    params.append(jax.vmap(draw)(keys))
-  return params
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(repr(net).encode()))
+    return nnx.to_pure_dict(nnx.state(fleet.module(net, key)))
+
+  return [jax.vmap(functools.partial(draw, net))(seeds) for net in fleet.nets]
 
 
 def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: bool) -> jax.Array:

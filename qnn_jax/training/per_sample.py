@@ -234,7 +234,8 @@ def _block_trainer(fleet, tails, sub_block):
       state |= {name: _one_a_seed(state[name], seeds) for name in ("kernel", "bias")}
     return state
 
-  return Trainer(_compile.jit(start), _compile.jit(run, donate_argnums=0), _compile.jit(finish))
+  run = _compile.jit(run, donate_argnums=0)
+  return Trainer(_compile.jit(start, once=True), run, _compile.jit(finish, once=True))
 
 
 def _side_by_side(x):
