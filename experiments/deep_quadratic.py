@@ -106,9 +106,9 @@ def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
       batch_size=config.batch_size,
     )
     trained = jax.jit(jax.vmap(train, (0, None, None)))(keys, x, y)
-    predict = minibatch.make_predict(make_model)
+    predict = functools.partial(minibatch.make_predict(make_model), inputs=test_x)
     # One seed after another: V of (44) is 48 x 48 numbers for each of 10,000 images.
-    outputs = jax.jit(lambda seeds: jax.lax.map(lambda one: predict(one, test_x), seeds))(trained)
+    outputs = jax.jit(functools.partial(jax.lax.map, predict))(trained)
     accuracy = (np.asarray(outputs).argmax(-1) == test_labels).mean(-1)
     epoch = len(x) // config.batch_size
     for seed, loss in enumerate(np.asarray(trained.loss)):

@@ -6,10 +6,12 @@ An experiment is a short file: `experiment.run('NAME', main)`, with `main(config
 work. What is shared is here: the two flags, one-sentence errors, and the claim on the workdir.
 """
 
+import contextlib
 import json
 import pathlib
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import ml_collections
 from absl import app, flags, logging
@@ -29,9 +31,11 @@ def run(name: str, main: Main) -> None:
       `results/NAME-PRESET`, its default workdir.
     main: the experiment. The config it gets is locked; the workdir exists and holds config.json.
   """
-  config_flag = config_flags.DEFINE_config_file(
-      'config', f'configs/{name}.py', 'The configuration, FILE or FILE:PRESET.'
-  )
+  with _mistakes_told():
+    # Defining the flag already loads the file and looks at --config.key, so mistakes begin here.
+    config_flag = config_flags.DEFINE_config_file(
+      "config", f"configs/{name}.py", "The configuration, FILE or FILE:PRESET."
+    )
   workdir_flag = flags.DEFINE_string(
       'workdir', None, f'Where results go; by default results/{name}, or results/{name}-PRESET.'
   )
@@ -43,7 +47,9 @@ def run(name: str, main: Main) -> None:
     try:
       if len(argv) > 1:
         raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")
-      config = config_flag.value
+      with _mistakes_told():
+        config = config_flag.value
+        config.to_dict()  # a file that is not there is told of only now
       _, _, preset = flags.FLAGS['config'].config_filename.partition(':')
       default = f'results/{name}-{preset}' if preset else f'results/{name}'
       workdir = pathlib.Path(workdir_flag.value or default)
@@ -58,18 +64,36 @@ def run(name: str, main: Main) -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> Sequence[str]:
-  """absl's parser, with config files' mistakes told in one sentence."""
-  try:
-    # A config flag loads its file while flags are parsed, so all that can be wrong in one ends here.
+  with _mistakes_told():
     return flags.FLAGS(argv)
+
+
+@contextlib.contextmanager
+def _mistakes_told() -> Iterator[None]:
+  """Ends the program with one sentence where a flag, or the config file it names, is wrong."""
+  try:
+    yield
   except flags.Error as error:
-    sys.exit(f'error: {error}')
+    # What a config file raised comes as the text of a traceback, its last line 'module.Error: why'.
+    last_line = str(error).strip().splitlines()[-1]
+    why = re.sub(r"^[\w.]+(Error|Exception): ", "", last_line)
+    sys.exit(f"error: {why}")
   except InputError as error:
-    sys.exit(f'error: {error}')
-  except FileNotFoundError as error:
-    sys.exit(f'error: no configuration file {error.filename or error}; see configs/ for those there are')
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    sys.exit(f"error: {' '.join(str(error).split())}; see the config file for its fields and types")
+    sys.exit(f"error: {error}")
+  except OSError:
+    sys.exit(f"error: no configuration file '{_named_config()}'; see configs/ for those there are")
+  except (AttributeError, KeyError) as error:
+    key = str(error).strip("\"'")
+    sys.exit(f"error: the configuration has no field '{key}'; see {_named_config()} for its fields")
+  except (TypeError, ValueError) as error:
+    why = " ".join(str(error).split())
+    sys.exit(f"error: {why}; see {_named_config()} for the fields and their types")
+
+
+def _named_config() -> str:
+  """The last --config of the command line, as far as it can be told before flags are parsed."""
+  named = [arg.split("=", 1)[1] for arg in sys.argv if re.match("--?config=", arg)]
+  return named[-1].partition(":")[0] if named else "the config file"
 
 
 def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """One shard of a sweep: some seeds at one training size, trained, tested and put on disk."""
 
+import functools
 import math
 import pathlib
 import time
@@ -66,7 +67,8 @@ class Worker:
       lambda state, start: per_sample.restore_inputs(trainer.finish(state), start, self.keep),
       once=True,
     )
-    self.evaluate = _compile.jit(lambda params: evaluate(grid.fleet, params, *self.test))
+    # The images are arguments: as constants they would be folded while compiling, for seconds.
+    self.evaluate = _compile.jit(functools.partial(evaluate, grid.fleet))
 
   def run(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message]:
     """Trains the shard from its last checkpoint, if there is one; says what is done as it goes."""
@@ -96,7 +98,7 @@ class Worker:
         params = self.finish(state, start)
         done = mark
         records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
-      runs = _runs(grid, shard, mark, self.evaluate(params))
+      runs = _runs(grid, shard, mark, self.evaluate(params, *self.test))
       records.write_record(workdir, runs)
       yield Finished(runs)
     records.remove_checkpoint(workdir, shard.train_size, seeds)

@@ -1,0 +1,36 @@
+"""Table 5 of the paper: training time and accuracy of the three models, as ratios to ANN.
+
+  python -m experiments.table5 --config=configs/table5.py[:smoke] --workdir=DIR
+"""
+
+import pathlib
+
+import ml_collections
+from rich.console import Console
+from rich.markdown import Markdown
+
+from qnn_jax import experiment
+from qnn_jax.atomic import atomic_write_text
+from qnn_jax.reports import plot, table5
+from qnn_jax.sweeps import timing
+
+
+def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Measures what is not on disk yet, and writes the table and the figure."""
+  timing.check(config)
+  results = workdir / "results.csv"
+  timings = table5.from_csv(results.read_text(encoding="utf-8")) if results.exists() else []
+  for seeds in config.seeds:
+    if not any(found.seeds == seeds for found in timings):
+      timings += timing.measure(config, seeds)
+      atomic_write_text(results, table5.to_csv(timings))
+  atomic_write_text(workdir / "table5.csv", table5.to_csv(timings))
+  atomic_write_text(workdir / "table5.md", table5.to_markdown(timings))
+  plot.save_png(table5.figure(timings), workdir / "table5.png")
+  console = Console()
+  console.print(Markdown(table5.to_markdown(timings)))
+  console.print(f"written: {workdir}/table5.md, table5.csv, table5.png, results.csv", highlight=False)
+
+
+if __name__ == "__main__":
+  experiment.run("table5", main)

@@ -1,0 +1,88 @@
+"""Accuracy and finiteness of a fleet's nets, seed by seed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from qnn_jax.training.evaluate import evaluate
+from qnn_jax.training.fleet import Fleet, Net, init
+
+FLEET = Fleet((Net("ann", 3), Net("qnn", 4), Net("rpqnn", (3, 2))), 6, 4, init_scale=2.0)
+SEEDS = range(3)
+
+
+@pytest.fixture(scope="module")
+def data():
+  rng = np.random.default_rng(1)
+  return rng.integers(0, 256, (40, 6)).astype("uint8"), jnp.asarray(rng.integers(4, size=40))
+
+
+@pytest.fixture(scope="module")
+def score():
+  return jax.jit(lambda params, x, labels: evaluate(FLEET, params, x, labels))
+
+
+def centred(params):
+  # Weights of both signs, so that the nets have different answers for different inputs.
+  return jax.tree.map(lambda leaf: leaf - 1, params)
+
+
+def test_it_counts_the_largest_outputs(data, score):
+  pixels, labels = data
+  params = centred(init(FLEET, SEEDS))
+  result = score(params, jnp.asarray(pixels), labels)
+  assert result.accuracy.shape == result.finite.shape == (3, 3)
+  assert result.finite.all()
+  for i, net in enumerate(FLEET.nets):
+    for j in SEEDS:
+      own = jax.tree.map(lambda leaf: leaf[j], params[i])
+      logits = nnx.merge(FLEET.graphdef(net), own)(pixels / np.float32(255))
+      assert len(set(np.asarray(logits.argmax(-1)).tolist())) > 1
+      right = sum(int(row.argmax()) == int(label) for row, label in zip(logits, labels))
+      assert float(result.accuracy[i, j]) == pytest.approx(100 * right / 40)
+  assert len(set(np.asarray(result.accuracy).ravel().tolist())) > 3
+
+
+def test_labels_that_are_its_answers_are_all_right(data, score):
+  pixels, _ = data
+  params = centred(init(FLEET, (0,)))
+  own = jax.tree.map(lambda leaf: leaf[0], params[1])
+  answers = nnx.merge(FLEET.graphdef(FLEET.nets[1]), own)(pixels / np.float32(255)).argmax(-1)
+  assert score(params, pixels / np.float32(255), answers).accuracy[1, 0] == 100
+
+
+@pytest.mark.parametrize("number", (np.inf, np.nan))
+def test_a_parameter_that_is_not_finite_marks_its_run_alone(data, score, number):
+  pixels, labels = data
+  params = centred(init(FLEET, SEEDS))
+  healthy = score(params, jnp.asarray(pixels), labels)
+  params[1]["layers"][1]["q"] = params[1]["layers"][1]["q"].at[2, 0, 0].set(number)
+  result = score(params, jnp.asarray(pixels), labels)
+  expected = np.ones((3, 3), bool)
+  expected[1, 2] = False
+  np.testing.assert_array_equal(result.finite, expected)
+  np.testing.assert_array_equal(result.accuracy[expected], healthy.accuracy[expected])
+  assert np.isfinite(result.accuracy).all()  # a record holds a number, whatever it is worth
+
+
+def test_an_infinite_weight_behind_a_sigmoid_counts_though_the_logits_are_finite(data, score):
+  pixels, labels = data
+  params = centred(init(FLEET, SEEDS))
+  # The sigmoid of an infinite sum is 1 or 0, so the logits show nothing of it.
+  bias = params[0]["layers"][0]["bias"]
+  params[0]["layers"][0]["bias"] = bias.at[0, 1].set(jnp.inf)
+  own = jax.tree.map(lambda leaf: leaf[0], params[0])
+  logits = nnx.merge(FLEET.graphdef(FLEET.nets[0]), own)(pixels / np.float32(255))
+  assert np.isfinite(logits).all()
+  assert not score(params, jnp.asarray(pixels), labels).finite[0, 0]
+
+
+def test_logits_that_overflow_are_not_finite_though_the_parameters_are(data, score):
+  pixels, labels = data
+  params = centred(init(FLEET, SEEDS))
+  params[0]["layers"][1]["kernel"] = jnp.full_like(params[0]["layers"][1]["kernel"], 3e38)
+  params[0]["layers"][0]["bias"] += 100  # every hidden output is 1, and three times 3e38 too large
+  result = score(params, jnp.asarray(pixels), labels)
+  assert not result.finite[0].any() and result.finite[1:].all()

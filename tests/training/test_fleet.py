@@ -1,0 +1,100 @@
+"""Starts and orders: what a seed's number alone decides."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from qnn_jax.errors import InputError
+from qnn_jax.training.fleet import Fleet, Net, init, sample_order
+
+FLEET = Fleet(tuple(Net(head, 3) for head in ("ann", "qnn", "rpqnn", "heavy")), 6, 2)
+
+
+def equal(ours, theirs):
+  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_start_is_the_same_in_any_company():
+  together = init(FLEET, (3, 0, 2))
+  # Other seeds beside it, and other nets, in another order.
+  fewer = dataclasses.replace(FLEET, nets=(FLEET.nets[2], Net("qnn", 4), FLEET.nets[1]))
+  rpqnn, _, qnn = init(fewer, (2,))
+  for ours, theirs in ((rpqnn, together[2]), (qnn, together[1])):
+    equal(ours, jax.tree.map(lambda leaf: leaf[2:], theirs))
+
+
+def test_no_two_nets_or_seeds_start_alike():
+  starts = init(FLEET, range(3))
+  kernels = [p["layers"][0]["kernel"] for p in starts]
+  assert {kernel.shape for kernel in kernels} == {(3, 6, 3)}
+  numbers = np.concatenate([np.asarray(kernel).ravel() for kernel in kernels])
+  assert np.unique(numbers).size > 0.95 * numbers.size
+
+
+def test_every_parameter_starts_from_u_of_0_to_the_scale():
+  fleet = Fleet((Net("qnn", 25), Net("rpqnn", 25), Net("heavy", 25)), 30, 20, init_scale=0.01)
+  for params in init(fleet, range(2)):
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    for leaf in jax.tree.leaves(params):
+      assert 0 <= leaf.min() < 0.002 and 0.008 < leaf.max() < 0.01
+  q = np.asarray(init(fleet, (0,))[0]["layers"][1]["q"][0])
+  rows, columns = np.triu_indices(25)
+  diagonal, off = q[rows == columns], q[rows != columns]
+  # (Q + Q^T) / 2: the mean of two draws off the diagonal, which is less spread.
+  assert diagonal.std() == pytest.approx(0.01 / 12**0.5, rel=0.08)
+  assert off.std() == pytest.approx(0.01 / 24**0.5, rel=0.04)
+  assert off.mean() == pytest.approx(0.005, rel=0.04)
+
+
+@pytest.mark.parametrize("size", (1, 7, 50))
+def test_an_order_draws_without_repeats(size):
+  orders = np.asarray(sample_order(range(4), size, 50, shared=False))
+  assert orders.shape == (4, size)
+  for order in orders:
+    assert set(order) <= set(range(50)) and len(set(order)) == size
+
+
+def test_seeds_draw_different_samples_in_different_orders():
+  orders = np.asarray(sample_order(range(4), 50, 50, shared=False))
+  assert len({tuple(order) for order in orders}) == 4
+  assert not any((np.diff(order) > 0).all() for order in orders)
+  assert len({frozenset(order[:20].tolist()) for order in orders}) == 4
+
+
+def test_a_smaller_size_is_a_beginning_of_a_larger_one():
+  large = sample_order(range(3), 50, 50, shared=False)
+  np.testing.assert_array_equal(sample_order(range(3), 12, 50, shared=False), large[:, :12])
+
+
+def test_an_order_is_the_same_in_any_company():
+  together = sample_order((4, 0, 9), 20, 50, shared=False)
+  np.testing.assert_array_equal(sample_order((9,), 20, 50, shared=False), together[2:])
+
+
+def test_a_shared_order_is_that_of_seed_0():
+  zero = sample_order((0,), 20, 50, shared=False)
+  np.testing.assert_array_equal(
+    sample_order((3, 1), 20, 50, shared=True), np.repeat(np.asarray(zero), 2, 0)
+  )
+
+
+@pytest.mark.parametrize("size", (0, 51, -1))
+def test_a_size_beyond_the_samples(size):
+  with pytest.raises(InputError, match=f"must be 1 to 50, the samples there are, got {size}$"):
+    sample_order((0,), size, 50, shared=False)
+
+
+@pytest.mark.parametrize("nets", ((), (Net("ann", 2), Net("ann", 2))))
+def test_a_fleet_needs_nets_each_once(nets):
+  with pytest.raises(InputError, match="a fleet needs nets, each once, got"):
+    Fleet(nets)
+
+
+def test_bad_nets_are_told_when_they_are_made():
+  with pytest.raises(InputError, match="unknown head 'cubic'; choose one of ann, qnn"):
+    init(Fleet((Net("cubic", 2),), 3, 2), (0,))
+  with pytest.raises(InputError, match="hidden must be at least 1"):
+    init(Fleet((Net("ann", 0),), 3, 2), (0,))

@@ -1,0 +1,230 @@
+"""The trainers against Algorithms 1 and 2 transcribed, and what no way of computing may change."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transcription import HEADS, train
+
+from qnn_jax.errors import InputError
+from qnn_jax.training import per_sample
+from qnn_jax.training.fleet import Fleet, Net, init, sample_order
+from qnn_jax.training.per_sample import Method
+
+SIZE, EPOCHS = 50, 4  # 200 steps
+# Neither sub_block nor block divides the size, and block is no multiple of sub_block.
+METHODS = {
+  "scan": Method("scan"),
+  "modules": Method("block", block=20, sub_block=6, fused=False),
+  "fused": Method("block", block=20, sub_block=6),
+}
+FLEET = Fleet(
+  nets=tuple(Net(head, 7) for head in HEADS),
+  in_features=40,
+  classes=5,
+  learning_rate=0.3,
+  init_scale=0.3,
+  dtype="float64",
+)
+SEEDS = (0, 1, 2)
+
+every_method = pytest.mark.parametrize("method", METHODS)
+own_or_shared = pytest.mark.parametrize("shared", (False, True), ids=("own", "shared"))
+
+
+@pytest.fixture(autouse=True)
+def x64():
+  with jax.enable_x64(True):
+    yield
+
+
+@functools.cache
+def trainer(fleet, method):
+  # One for all tests: what they cost is compiling.
+  return per_sample.make_trainer(fleet, method)
+
+
+@functools.cache
+def data(dtype="float64", samples=90, fleet=FLEET):
+  """Pixels like MNIST's, most of them dark, the first five always; labels that they tell."""
+  rng = np.random.default_rng(0)
+  labels = rng.integers(fleet.classes, size=samples)
+  bright = rng.random((fleet.classes, fleet.in_features)) < 0.3
+  noise = rng.random((samples, fleet.in_features)) < 0.8
+  pixels = np.where(bright[labels] & noise, rng.integers(1, 256, size=noise.shape), 0)
+  pixels[:, :5] = 0
+  x = pixels.astype("uint8") if dtype == "uint8" else pixels / 255
+  return jnp.asarray(x), jnp.asarray(labels)
+
+
+def run(method, seeds=SEEDS, shared=False, fleet=FLEET, params=None, inputs=None, epochs=EPOCHS):
+  """(start, end, order [S, N]), the nets' parameters as NumPy arrays."""
+  x, labels = data(fleet=fleet)
+  order = np.asarray(sample_order(seeds, SIZE, len(x), shared=shared))
+  chunks = per_sample.make_chunks(order[:1] if shared else order, METHODS[method])
+  start = init(fleet, seeds) if params is None else params
+  end = per_sample.train(
+    trainer(fleet, METHODS[method]), start, x if inputs is None else inputs, labels, chunks, epochs
+  )
+  # The start comes last: the trainer must have left it whole.
+  return jax.tree.map(np.asarray, start), jax.tree.map(np.asarray, end), order
+
+
+def of_seed(params, i):
+  return jax.tree.map(lambda leaf: leaf[i], params)
+
+
+def assert_close(ours, theirs, atol):
+  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), ours, theirs)
+
+
+def assert_transcribed(start, end, order, seeds, fleet=FLEET, epochs=EPOCHS):
+  """`end` is where the transcribed algorithm of every net and seed ends; and it is elsewhere."""
+  x, labels = data(fleet=fleet)
+  targets = np.eye(fleet.classes)[labels]
+  for net, first, last in zip(fleet.nets, start, end, strict=True):
+    for i in seeds:
+      truth = train(
+        net.head, of_seed(first, i), x[order[i]], targets[order[i]],
+        epochs * order.shape[1], fleet.learning_rate,
+      )  # fmt: skip
+      assert_close(of_seed(last, i), truth, 1e-10)
+      moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), of_seed(first, i), truth)
+      assert min(jax.tree.leaves(moved)) > 0.02
+
+
+@own_or_shared
+@every_method
+def test_200_steps_are_those_of_the_transcribed_algorithms(method, shared):
+  start, end, order = run(method, shared=shared)
+  assert_transcribed(start, end, order, range(len(SEEDS)))
+
+
+@pytest.mark.parametrize(("seeds", "head"), ((16, "rpqnn"), (17, "qnn")))
+def test_a_register_of_seeds_and_one_more(seeds, head):
+  fleet = dataclasses.replace(FLEET, nets=(Net(head, 7),))
+  start, end, order = run("fused", range(seeds), fleet=fleet)
+  assert_transcribed(start, end, order, {0, 15, seeds - 1}, fleet)
+
+
+@every_method
+def test_a_seed_alone_is_the_seed_in_company(method):
+  _, together, _ = run(method)
+  _, alone, _ = run(method, seeds=SEEDS[1:2])
+  assert_close(of_seed(together, slice(1, 2)), alone, 1e-10)
+
+
+def test_other_networks_behind_an_affine_first_layer():
+  """Two hidden layers, the second of the head's kind or not: the block form's module tail."""
+  fleet = dataclasses.replace(
+    FLEET,
+    nets=(
+      Net("qnn", (4, 3)),
+      Net("qnn", (4, 3), ("ann", "qnn")),
+      Net("rpqnn", (4, 3), ("ann", "rpqnn")),
+    ),
+    init_scale=1.0,
+    learning_rate=0.5,
+  )
+  start, end, order = run("fused", fleet=fleet)
+  assert_transcribed(start, end, order, range(len(SEEDS)), fleet)
+
+
+def test_a_quadratic_first_layer_is_for_the_scan_alone():
+  fleet = dataclasses.replace(FLEET, nets=(Net("qnn", 3, "qnn"),), in_features=8, init_scale=0.1)
+  start, end, order = run("scan", fleet=fleet)
+  assert_transcribed(start, end, order, range(len(SEEDS)), fleet)
+  message = "method 'block' needs an affine first layer, 'ann', got 'qnn'; use method 'scan'"
+  for net in (Net("qnn", 3, "qnn"), Net("ann", (3, 2), ("qnn", "ann"))):
+    with pytest.raises(InputError, match=message):
+      per_sample.make_trainer(dataclasses.replace(fleet, nets=(Net("ann", 3), net)), Method())
+
+
+@own_or_shared
+@every_method
+def test_a_net_that_is_not_finite_touches_no_other(method, shared):
+  start, healthy, order = run(method, shared=shared)
+  start = jax.tree.map(jnp.array, start)
+  first = start[1]["layers"][0]  # of the second net; its second seed gets
+  first["kernel"] = first["kernel"].at[1, 20, 3].set(jnp.inf)
+  _, end, _ = run(method, shared=shared, params=start)
+  for j, (net_end, net_healthy) in enumerate(zip(end, healthy, strict=True)):
+    for i in range(len(SEEDS)):
+      if (j, i) != (1, 1):
+        assert_close(of_seed(net_end, i), of_seed(net_healthy, i), 0)
+  assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(of_seed(end[1], 1)))
+
+
+def test_inputs_that_are_zero_in_every_sample_may_be_left_out():
+  x, _ = data()
+  keep = np.asarray(x.any(0))
+  assert 20 < keep.sum() <= 35
+  start, end, _ = run("fused")
+  kept = per_sample.drop_inputs(start, keep)
+  assert kept[0]["layers"][0]["kernel"].shape == (len(SEEDS), keep.sum(), 7)
+  _, short, _ = run("fused", params=kept, inputs=x[:, keep])
+  restored = per_sample.restore_inputs(short, start, keep)
+  assert_close(restored, end, 1e-10)
+  for first, last in zip(start, restored, strict=True):
+    dark = last["layers"][0]["kernel"][:, ~keep]
+    np.testing.assert_array_equal(dark, first["layers"][0]["kernel"][:, ~keep])
+
+
+TINY = Fleet((Net("ann", 2), Net("heavy", 2)), 8, 2, 0.5, 1.0, "float64")
+
+
+@pytest.mark.parametrize("method", ("scan", "fused"))
+def test_8_bit_pixels_are_divided_by_255(method):
+  pixels, _ = data("uint8", fleet=TINY)
+  assert pixels.dtype == jnp.uint8 and pixels.max() > 200
+  start, end, order = run(method, fleet=TINY, inputs=pixels)
+  assert_transcribed(start, end, order, [0], TINY)
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+  size=st.integers(1, 30),
+  block=st.integers(1, 40),
+  sub_block=st.integers(1, 12),
+  epochs=st.integers(1, 2),
+  shared=st.booleans(),
+  fused=st.booleans(),
+)
+def test_no_cut_changes_the_trajectory(size, block, sub_block, epochs, shared, fused):
+  fleet, seeds = dataclasses.replace(TINY, nets=(Net("heavy", 2),)), range(2)
+  method = Method("block", block, sub_block, fused)
+  x, labels = data(fleet=fleet)
+  orders = np.stack([np.random.default_rng(0 if shared else seed).permutation(size) for seed in seeds])
+  chunks = per_sample.make_chunks(orders[:1] if shared else orders, method)
+  start = init(fleet, seeds)
+  end = per_sample.train(trainer(fleet, method), start, x, labels, chunks, epochs)
+  for i, order in enumerate(orders):
+    targets = np.eye(2)[labels[order]]
+    truth = train("heavy", of_seed(start[0], i), x[order], targets, epochs * size, 0.5)
+    assert_close(of_seed(end[0], i), truth, 1e-10)
+
+
+@pytest.mark.parametrize("method", (Method("scan"), Method(), Method(block=7, sub_block=3)))
+@pytest.mark.parametrize("size", (1, 599, 600, 1234))
+def test_chunks_hold_every_sample_once_in_its_order(method, size):
+  order = np.stack([np.arange(size), np.arange(size)[::-1]]) + 5
+  chunks = per_sample.make_chunks(order, method)
+  assert len({chunk.order.shape for chunk in chunks}) == 1  # then one compiled program serves all
+  flat = np.concatenate([chunk.order.swapaxes(0, 1).reshape(2, -1) for chunk in chunks], 1)
+  valid = np.concatenate([chunk.valid.reshape(-1) for chunk in chunks])
+  np.testing.assert_array_equal(flat[:, valid == 1], order)
+  assert set(np.unique(valid)) <= {0, 1}
+
+
+def test_method_errors():
+  with pytest.raises(InputError, match="unknown method 'blok'; choose one of block, scan"):
+    Method("blok")
+  for cut in ({"block": 0}, {"sub_block": 0}, {"block": -3}):
+    with pytest.raises(InputError, match="block and sub_block must be at least 1, got "):
+      Method(**cut)
