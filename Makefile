@@ -11,6 +11,11 @@ table4: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest $(ARGS)
 
+# Every experiment, shrunk to seconds.
+experiments: .venv/installed
+	for name in $$(ls experiments | sed -n 's/^\([a-z].*\)\.py$$/\1/p'); do \
+	  echo "== $$name"; $(BIN)/python -m experiments.$$name --config=configs/$$name.py:smoke $(ARGS) || exit 1; done
+
 # The constraints hold every version that the tests have been run with; see constraints.txt.
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

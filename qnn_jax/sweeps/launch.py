@@ -75,10 +75,12 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
   data = load_mnist(grid.data_dir)
   check_sizes(grid.train_sizes, len(data.train_images))
   if todo.workers <= 1:
-    for shards in todo.shards:
-      worker = Worker(grid, data)
-      for shard in shards:
-        yield from worker.run(shard, workdir)
+    # For the sweep alone: whoever calls keeps the precision that was set.
+    with jax.enable_x64(grid.fleet.dtype == "float64" or jax.config.jax_enable_x64):
+      for shards in todo.shards:
+        worker = Worker(grid, data)
+        for shard in shards:
+          yield from worker.run(shard, workdir)
     return
   del data
   yield from _run_processes(grid, workdir, todo)

@@ -69,7 +69,7 @@ def read_checkpoint(
     data = path.read_bytes()
   except OSError:
     return None
-  if zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
+  if len(data) <= 4 or zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
     logging.warning("%s is damaged; its runs begin again", path)
     return None
   return pickle.loads(data[4:])  # noqa: S301, our own file, whole as its checksum says

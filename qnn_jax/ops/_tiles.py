@@ -1,0 +1,108 @@
+"""x^T Q x for a batch, packed Q, a tile of columns at a time: (24), (37) and (47) at batch speed.
+
+Let S be Q's upper triangle with half its diagonal, so that Q = S + S^T and a^T Q a = 2 a^T S a.
+Columns J = [j0, j1) of S are a matrix [j1, |J| m]: each of its rows is one run of packed storage,
+so taking them out is a copy, and nothing below the diagonal is made or multiplied. With
+E = 2 delta a^T as [B, |J| m] a tile costs three matrix products, half of those of a full Q each:
+
+  forward     V_J = A S_J,  z += 2 V_J a_J
+  backward    dS_J = A^T E,  da += E S_J^T,  da_J += 2 delta V_J
+
+`_quadratic.py` holds the plain form of the same equations, and the tests hold one to the other.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qnn_jax.ops import _symmetric
+
+
+def tiles(n: int, m: int) -> list[tuple[int, int]]:
+  """The tiles [j0, j1) of n columns.
+
+  A width of m times about a thousand numbers feeds the matrix product; more than an eighth of n
+  wastes half a tile at the diagonal. Measured in docs/performance.md.
+  """
+  width = max(16, min(128, -(-1024 // m), -(-n // 4)))
+  count = max(1, -(-n // width))
+  edges = [n * t // count for t in range(count + 1)]
+  return list(zip(edges, edges[1:]))
+
+
+def forward(x, q, cache):
+  """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], residuals)."""
+  n, m = x.shape[-1], q.shape[-1]
+  z = jnp.zeros((len(x), m), x.dtype)
+  cached = []
+  for j0, j1 in tiles(n, m):
+    v = _v(x, _columns(q, n, j0, j1, after=z), j0, j1)
+    z = z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1])
+    cached.append(v)
+  return z, (x, q, z[:1, :1], cached if cache else None)
+
+
+def backward(residuals, delta):
+  """delta [B, m] -> (dx [B, n] of the quadratic part alone, dq [P, m])."""
+  x, q, last, cached = residuals
+  n, m = x.shape[-1], q.shape[-1]
+  dx = jnp.zeros_like(x)
+  twice = 2 * delta
+  products = []
+  for t, (j0, j1) in enumerate(tiles(n, m)):
+    s = _columns(q, n, j0, j1, after=last)
+    v = cached[t] if cached is not None else _v(x, s, j0, j1)
+    e = (x[:, j0:j1, None] * twice[:, None]).reshape(len(x), (j1 - j0) * m)
+    products.append((x[:, :j1].T @ e).reshape(j1, j1 - j0, m))  # (37), the upper halves
+    dx = dx.at[:, :j1].add(jnp.einsum("Bk,ik->Bi", e, s))  # (47): a's second place in a^T S a
+    dx = dx.at[:, j0:j1].add(jnp.einsum("Bm,Bjm->Bj", twice, v))  # and its first
+    last = dx
+  return dx, _packed(products, n, m)
+
+
+def _v(x, s, j0, j1):
+  return (x[:, :j1] @ s).reshape(len(x), j1 - j0, -1)
+
+
+def _columns(q, n, j0, j1, after):
+  """S_J as [j1, |J| m]."""
+  m = q.shape[-1]
+  starts = np.array([_start(n, i) + j0 - i for i in range(j1)], np.int32) + _zero(after)
+  window = lambda start: jax.lax.dynamic_slice(q, (start, 0), (j1 - j0, m))  # noqa: E731
+  runs = jax.vmap(window)(starts)
+  # At the diagonal a run begins in the row above it.
+  i = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 0)
+  j = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 1) + j0
+  s = jnp.where(i < j, runs, jnp.where(i == j, runs / 2, 0))
+  return s.reshape(j1, (j1 - j0) * m)
+
+
+def _packed(products, n, m):
+  """The tiles dS_J [j1, |J|, m] as packed dq [P, m]: a row of tiles is one run of it."""
+  dq = jnp.zeros((_symmetric.packed_size(n), m), products[0].dtype)
+  rows, columns = np.triu_indices(n)
+  for t, (i0, i1) in enumerate(tiles(n, m)):
+    below = jnp.concatenate([product[i0:i1] for product in products[t:]], 1)
+    run = slice(_start(n, i0), _start(n, i1))
+    i, j = rows[run], columns[run]
+    where = ((i - i0) * (n - i0) + j - i0).astype(np.int32)
+    entries = below.reshape(-1, m).at[where].get(mode="promise_in_bounds")
+    # M(a) of (35): 2 a_i a_j off the diagonal, a_i^2 on it.
+    entries = jnp.where((i == j)[:, None], entries / 2, entries)
+    dq = jax.lax.dynamic_update_slice(dq, entries, (run.start, 0))
+  return dq
+
+
+def _start(n, i):
+  """Where row i begins in packed storage."""
+  return i * (2 * n - i + 1) // 2
+
+
+def _zero(after):
+  """The integer 0, not before `after` is known.
+
+  XLA for CPU makes everything as early as it can and shares what forward and backward have in
+  common, which keeps every tile of Q in memory at a time; it ignores optimization_barrier.
+  """
+  value = after[:1, :1].sum()
+  return ((value != value) & (value == value)).astype(jnp.int32)

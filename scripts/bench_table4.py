@@ -1,0 +1,132 @@
+"""Seconds and peak memory of Table 4, a training size at a time, beside its matrix products alone.
+
+  python scripts/bench_table4.py [--json] [--sizes=600,1200,6000,60000] [--workers=N] [--seeds=25]
+
+Every size is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
+training, tests and files; training_s is the training alone. products_s is the least time for the
+training's matrix products (X W, X^T Delta and the Gram matrices X X^T) at the rate that this machine
+reaches, all workers at once, in a large square product, measured in the same run before every size.
+Memory is the workers' largest resident size times their number, and the parent's.
+"""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+from qnn_jax.sweeps import launch
+
+_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
+_SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default as the sweep's.")
+
+PIXELS = 717  # that are not zero in all training images
+COLUMNS = 3 * (10 + 15 + 20 + 25 + 30)  # of all first layers
+BLOCK, EPOCHS = 200, 20
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def _product_rate(cores, barrier, results):
+  """Floating-point operations a second of one worker's large square products."""
+  if cores and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, cores)
+  import jax
+
+  from qnn_jax.training import _compile
+
+  n = 2048 if jax.default_backend() == "cpu" else 16384
+  a = jax.random.uniform(jax.random.key(0), (n, n))
+  product = _compile.jit(lambda a: a @ a)
+  product(a).block_until_ready()
+  times = []
+  for _ in range(9):
+    barrier.wait()
+    begin = time.perf_counter()
+    product(a).block_until_ready()
+    times.append(time.perf_counter() - begin)
+  results.put(2 * n**3 / statistics.median(times))
+
+
+def peak_rate(workers: int) -> float:
+  """Of all workers at once, each on its cores."""
+  context = multiprocessing.get_context("spawn")
+  barrier, results = context.Barrier(workers), context.Queue()
+  processes = [
+    context.Process(target=_product_rate, args=(cores, barrier, results))
+    for cores in launch.core_groups(workers)
+  ]
+  for process in processes:
+    process.start()
+  rate = sum(results.get() for _ in processes)
+  for process in processes:
+    process.join()
+  return rate
+
+
+def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
+  """One row: the real command for one training size."""
+  rate = peak_rate(workers)
+  with tempfile.TemporaryDirectory() as folder:
+    log = pathlib.Path(folder) / "log"
+    command = [
+      sys.executable, "-m", "experiments.table4", f"--config.train_sizes=({size},)",
+      f"--config.seeds={seeds}", f"--workers={workers}", f"--workdir={folder}/run",
+    ]  # fmt: skip
+    begin = time.perf_counter()
+    with open(log, "wb") as out:
+      process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
+      _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    text = log.read_text(encoding="utf-8")
+    if status:
+      sys.exit(f"error: the sweep failed: {text}")
+    hours, minutes, training = re.search(r"100 % (\d+):(\d+):(\d+)", text).groups()
+  steps = size * EPOCHS
+  operations = steps * seeds * 2 * PIXELS * (2 * COLUMNS + BLOCK)
+  return {
+    "size": size,
+    "seconds": round(seconds, 1),
+    "training_s": int(hours) * 3600 + int(minutes) * 60 + int(training),
+    "us_a_step": round(1e6 * (int(hours) * 3600 + int(minutes) * 60 + int(training)) / steps, 1),
+    "products_s": round(operations / rate, 1),
+    "peak_gflops": round(rate / 1e9),
+    "memory_mb": round((workers + (workers > 1)) * usage.ru_maxrss / 1024),
+  }
+
+
+def main(_):
+  workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
+  rows = [run_size(int(size), _SEEDS.value, workers) for size in _SIZES.value]
+  total = {
+    "size": "all",
+    **{k: round(sum(row[k] for row in rows), 1) for k in ("seconds", "training_s", "products_s")},
+    "us_a_step": "",
+    "peak_gflops": round(statistics.median(row["peak_gflops"] for row in rows)),
+    "memory_mb": max(row["memory_mb"] for row in rows),
+  }
+  rows.append(total)
+  for row in rows:
+    row["over_products"] = round(row["seconds"] / row["products_s"], 2)
+  if _JSON.value:
+    for row in rows:
+      print(json.dumps(row))
+    return
+  table = Table(*rows[0], title=f"Table 4, {_SEEDS.value} seeds, {workers} workers")
+  for row in rows:
+    table.add_row(*(str(row[field]) for field in rows[0]))
+  Console(width=max(100, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,27 @@
+"""The README's example is run as it stands, and its commands name what is there."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(capsys):
+  (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+  exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+  assert capsys.readouterr().out.strip() == "(4, 1)"
+
+
+def test_every_experiment_is_in_the_table_and_the_other_way_round():
+  listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+  listed = {name for name in listed if (ROOT / "configs" / f"{name}.py").exists()}
+  there = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")}
+  assert listed == there
+  assert there == {path.stem for path in (ROOT / "configs").glob("[a-z]*.py")}
+
+
+def test_linked_files_exist():
+  links = re.findall(r"\]\((docs/[^)]*)\)", README)
+  assert links
+  assert all((ROOT / link).exists() for link in links)
