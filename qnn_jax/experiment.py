@@ -53,8 +53,13 @@ def run(name: str, main: Main) -> None:
       _, _, preset = flags.FLAGS['config'].config_filename.partition(':')
       default = f'results/{name}-{preset}' if preset else f'results/{name}'
       workdir = pathlib.Path(workdir_flag.value or default)
-      claim(workdir, config)
-      main(config, workdir)
+      new = claim(workdir, config)
+      try:
+        main(config, workdir)
+      except InputError:
+        if new:  # so that the corrected command may have the same workdir
+          _release(workdir)
+        raise
     except InputError as error:
       sys.exit(f'error: {error}')
     except KeyboardInterrupt:
@@ -83,7 +88,9 @@ def _mistakes_told() -> Iterator[None]:
   except OSError:
     sys.exit(f"error: no configuration file '{_named_config()}'; see configs/ for those there are")
   except (AttributeError, KeyError) as error:
-    key = str(error).strip("\"'")
+    while error.args and isinstance(error.args[0], Exception):  # as ml_collections nests them
+      error = error.args[0]
+    key = str(error.args[0] if error.args else "").partition("\n")[0].strip("\"'")
     sys.exit(f"error: the configuration has no field '{key}'; see {_named_config()} for its fields")
   except (TypeError, ValueError) as error:
     why = " ".join(str(error).split())
@@ -96,11 +103,14 @@ def _named_config() -> str:
   return named[-1].partition(":")[0] if named else "the config file"
 
 
-def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> bool:
   """Makes `workdir` the place of this configuration's results, or finds that it is already.
 
   Writes DIR/config.json, the whole resolved configuration. The same configuration again is a rerun,
   which resumes.
+
+  Returns:
+    Whether the claim is new.
 
   Raises:
     InputError: the directory holds results of another configuration, or a config.json that cannot
@@ -112,8 +122,10 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       atomic_write_text(path, text)
-      return
+      return True
     found = json.loads(path.read_text(encoding='utf-8'))
+    if not isinstance(found, dict):
+      raise ValueError("no configuration")  # noqa: TRY004, as for text that is no JSON
   except OSError as error:
     raise InputError(
         f'cannot use {workdir} as a workdir: {error.strerror}; name a directory that can be written'
@@ -130,3 +142,10 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
         f'{workdir} holds results of another configuration ({changes}); '
         'name another --workdir or use that configuration'
     )
+  return False
+
+
+def _release(workdir: pathlib.Path) -> None:
+  """Takes a claim back, if nothing has come of it."""
+  if [path.name for path in workdir.iterdir()] == ["config.json"]:
+    (workdir / "config.json").unlink()

@@ -68,6 +68,8 @@ class QuadraticLinear(nnx.Module):
     q_init: start of q [P, m], P = n(n+1)/2, the packed upper triangles; zeros by default. For
       random matrices wrap any initializer in `initializers.symmetrized`.
     kernel_init, bias_init: starts of kernel [n, m] and bias [m].
+    cache: keep V, B n m numbers for a batch of B, for the backward pass; False makes it anew
+      there, a fifth more time. See `ops.quadratic`.
     dtype: of the computation; None takes it from inputs and parameters.
     param_dtype: of the parameters.
     rngs: source of the parameters' keys.
@@ -83,6 +85,7 @@ class QuadraticLinear(nnx.Module):
       q_init: Initializer = _zeros,
       kernel_init: Initializer = _kernel_init,
       bias_init: Initializer = _zeros,
+      cache: bool = True,
       dtype=None,
       param_dtype=jnp.float32,
       rngs: nnx.Rngs,
@@ -92,10 +95,12 @@ class QuadraticLinear(nnx.Module):
     self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
     self.q = nnx.Param(q_init(rngs.params(), (packed, out_features), param_dtype))
+    self.cache = cache
     self.dtype = dtype
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    return ops.quadratic(*_cast(self.dtype, x, self.q, self.kernel, self.bias))
+    args = _cast(self.dtype, x, self.q, self.kernel, self.bias)
+    return ops.quadratic(*args, cache=self.cache)
 
 
 class ReducedQuadraticLinear(nnx.Module):

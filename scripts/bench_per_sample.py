@@ -36,11 +36,11 @@ _CASES = flags.DEFINE_list("cases", None, "Some of the cases; by default all.")
 
 MODELS = ("ann", "qnn", "rpqnn")
 FLEET = tuple(Net(head, hidden) for hidden in (10, 15, 20, 25, 30) for head in MODELS)
-# name: nets, whether all seeds share one order
+# name: nets, whether all seeds share one order, samples a block as in configs/table4.py and table5.py
 CASES = {
-  "fleet": (FLEET, False),
-  "fleet-shared": (FLEET, True),
-  **{f"{head}-30": ((Net(head, 30),), False) for head in MODELS},
+  "fleet": (FLEET, False, 200),
+  "fleet-shared": (FLEET, True, 200),
+  **{f"{head}-30": ((Net(head, 30),), False, 60) for head in MODELS},
 }
 STEPS = 600  # of the comparison; also the steps of one timed turn of the block form
 PLAIN_STEPS = 60  # of one timed turn of the plain scan, which is uniform in time
@@ -65,14 +65,14 @@ def _measure(seeds, cases, repeats, cores, barrier, results):
   data = jnp.asarray(mnist.train_images[:, keep]), jnp.asarray(mnist.train_labels, "int32")
   rows = {}
   for name in cases:
-    nets, shared = CASES[name]
+    nets, shared, block = CASES[name]
     fleet = Fleet(nets, in_features=int(keep.sum()))
     order = np.asarray(sample_order(seeds, STEPS, len(mnist.train_images), shared=shared))
     order = order[:1] if shared else order
     start = init(fleet, seeds)
     forms = {}
     for method, steps in (("scan", PLAIN_STEPS), ("block", STEPS)):
-      how = per_sample.Method(method)
+      how = per_sample.Method(method, block)
       trainer = per_sample.make_trainer(fleet, how)
       whole = per_sample.train(trainer, start, *data, per_sample.make_chunks(order, how), 1)
       chunks = per_sample.make_chunks(order[:, :steps], how)

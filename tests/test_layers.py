@@ -137,3 +137,18 @@ def test_sizes_and_shapes_that_do_not_fit_are_refused(layer):
       layer(*sizes, rngs=nnx.Rngs(0))
   with pytest.raises(InputError, match=r"is needed for x of shape \(2, 5\)"):
     random(layer)(jnp.ones((2, 5)))
+
+
+def test_cache_is_the_op_s():
+  """V kept or made anew: one function, one gradient; the keyword reaches the op."""
+  x = jax.random.normal(jax.random.key(1), (5, 64))
+  found = {}
+  for cache in (True, False):
+    normal = jax.nn.initializers.normal(0.1)
+    module = QuadraticLinear(64, 32, q_init=normal, cache=cache, rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(module)
+    apply = lambda params, x, graphdef=graphdef: nnx.merge(graphdef, params)(x)  # noqa: E731
+    z, pullback = jax.jit(functools.partial(jax.vjp, apply))(params, x)
+    found[cache] = z, jax.jit(pullback)(z), sum(leaf.size for leaf in jax.tree.leaves(pullback))
+  jax.tree.map(close, found[True][:2], found[False][:2])
+  assert found[True][2] - found[False][2] == 5 * 64 * 32

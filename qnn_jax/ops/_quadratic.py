@@ -7,15 +7,19 @@ symmetric matrix, so its derivative is 2 a_i a_j, M(a) of (35), and (37) is what
 symmetric matrices, which is what the paper updates with. Both walk the same trajectory.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _arguments, _symmetric
+from qnn_jax.ops import _arguments, _symmetric, _tiles
 
 
-def quadratic(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+def quadratic(
+    x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array, *, cache: bool = True
+) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every symmetric Q_k in packed storage.
 
   Args:
@@ -23,6 +27,9 @@ def quadratic(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array) ->
     q: [P, m], P = n(n+1)/2, upper triangles in `np.triu_indices` order.
     kernel: [n, m], the transpose of the paper's W^l.
     bias: [m].
+    cache: whether V of (44) is kept for the backward pass ('Cache for BP' in Algorithm 1): B n m
+      numbers for a batch of B, 4 MB for 128 rows of 784 -> 10 in float32. False makes V anew
+      there, a fifth more time for value and gradient.
 
   Returns:
     z [..., m].
@@ -46,7 +53,11 @@ def quadratic(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array) ->
       'bias': (bias, (m,)),
   }
   _arguments.check_shapes('quadratic', x, expected)
-  return _quadratic(_arguments.as_rows(x), q, kernel, bias).reshape(*x.shape[:-1], m)
+  rows = _arguments.as_rows(x)
+  # Measured, docs/performance.md: below this the plain form's few large steps are faster.
+  tiled = n >= 64 and n * m >= 2048 or not cache
+  form = functools.partial(_tiled, cache) if tiled and rows.size and m else _quadratic
+  return form(rows, q, kernel, bias).reshape(*x.shape[:-1], m)
 
 
 def quadratic_full(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -119,6 +130,27 @@ def _quadratic_bwd(residuals, delta):
 
 
 _quadratic.defvjp(_quadratic_fwd, _quadratic_bwd)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _tiled(cache, x, q, kernel, bias):
+  return _tiled_fwd(cache, x, q, kernel, bias)[0]
+
+
+def _tiled_fwd(cache, x, q, kernel, bias):
+  form, residuals = _tiles.forward(x, q, cache)
+  return form + x @ kernel + bias, (residuals, kernel)  # (24)
+
+
+def _tiled_bwd(cache, residuals, delta):
+  residuals, kernel = residuals
+  dx, dq = _tiles.backward(residuals, delta)
+  dkernel = residuals[0].T @ delta  # (31)
+  dbias = delta.sum(0)  # (28)
+  return dx + delta @ kernel.T, dq, dkernel, dbias  # (47) without g'
+
+
+_tiled.defvjp(_tiled_fwd, _tiled_bwd)
 
 
 @jax.custom_vjp

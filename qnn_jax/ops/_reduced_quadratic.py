@@ -34,7 +34,10 @@ def reduced_quadratic(
   n = x.shape[-1] if x.ndim else 0
   expected = {'w': (w, (n, m)), 'b': (b, (m,)), 'u': (u, (n, m)), 'c': (c, (m,))}
   _arguments.check_shapes('reduced_quadratic', x, expected)
-  return _reduced_quadratic(_arguments.as_rows(x), w, b, u, c).reshape(*x.shape[:-1], m)
+  rows = _arguments.as_rows(x)
+  # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
+  form = _one_product if len(rows) > 1 and m <= 32 else _reduced_quadratic
+  return form(rows, w, b, u, c).reshape(*x.shape[:-1], m)
 
 
 @jax.custom_vjp
@@ -61,6 +64,31 @@ def _reduced_quadratic_bwd(residuals, delta):
 
 
 _reduced_quadratic.defvjp(_reduced_quadratic_fwd, _reduced_quadratic_bwd)
+
+
+@jax.custom_vjp
+def _one_product(x, w, b, u, c):
+  """The same with W and U side by side, so that x is read once each way."""
+  return _one_product_fwd(x, w, b, u, c)[0]
+
+
+def _one_product_fwd(x, w, b, u, c):
+  wu = jnp.concatenate([w, u], 1)
+  v1, v2 = jnp.split(x @ wu, 2, 1)
+  v1, v2 = v1 + b, v2 + c
+  return v1 * v2, (x, w, u, v1, v2)
+
+
+def _one_product_bwd(residuals, delta):
+  x, w, u, v1, v2 = residuals
+  deltas = jnp.concatenate([delta * v2, delta * v1], 1)
+  dx = deltas @ jnp.concatenate([w, u], 1).T  # (65) without g'
+  dw, du = jnp.split(x.T @ deltas, 2, 1)  # (56), (57)
+  db, dc = jnp.split(deltas.sum(0), 2)  # (59), (60)
+  return dx, dw, db, du, dc
+
+
+_one_product.defvjp(_one_product_fwd, _one_product_bwd)
 
 
 def reduced_quadratic_reference(x, w, b, u, c):

@@ -11,6 +11,8 @@ E = 2 delta a^T as [B, |J| m] a tile costs three matrix products, half of those 
 `_quadratic.py` holds the plain form of the same equations, and the tests hold one to the other.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,33 +32,36 @@ def tiles(n: int, m: int) -> list[tuple[int, int]]:
   return list(zip(edges, edges[1:]))
 
 
+# Compiled as one where nothing around them is: each of their many steps has shapes of its own.
+@functools.partial(jax.jit, static_argnames="cache", inline=True)
 def forward(x, q, cache):
   """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], residuals)."""
   n, m = x.shape[-1], q.shape[-1]
   z = jnp.zeros((len(x), m), x.dtype)
-  cached = []
+  cached, before = [], z
   for j0, j1 in tiles(n, m):
-    v = _v(x, _columns(q, n, j0, j1, after=z), j0, j1)
-    z = z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1])
+    v = _v(x, _columns(q, n, j0, j1, after=before), j0, j1)
+    before, z = z, z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1])
     cached.append(v)
   return z, (x, q, z[:1, :1], cached if cache else None)
 
 
+@functools.partial(jax.jit, inline=True)
 def backward(residuals, delta):
   """delta [B, m] -> (dx [B, n] of the quadratic part alone, dq [P, m])."""
-  x, q, last, cached = residuals
+  x, q, z, cached = residuals
   n, m = x.shape[-1], q.shape[-1]
   dx = jnp.zeros_like(x)
   twice = 2 * delta
-  products = []
+  products, before, last = [], z, z
   for t, (j0, j1) in enumerate(tiles(n, m)):
-    s = _columns(q, n, j0, j1, after=last)
+    s = _columns(q, n, j0, j1, after=before)
     v = cached[t] if cached is not None else _v(x, s, j0, j1)
     e = (x[:, j0:j1, None] * twice[:, None]).reshape(len(x), (j1 - j0) * m)
     products.append((x[:, :j1].T @ e).reshape(j1, j1 - j0, m))  # (37), the upper halves
     dx = dx.at[:, :j1].add(jnp.einsum("Bk,ik->Bi", e, s))  # (47): a's second place in a^T S a
     dx = dx.at[:, j0:j1].add(jnp.einsum("Bm,Bjm->Bj", twice, v))  # and its first
-    last = dx
+    before, last = last, dx
   return dx, _packed(products, n, m)
 
 
@@ -68,7 +73,7 @@ def _columns(q, n, j0, j1, after):
   """S_J as [j1, |J| m]."""
   m = q.shape[-1]
   starts = np.array([_start(n, i) + j0 - i for i in range(j1)], np.int32) + _zero(after)
-  window = lambda start: jax.lax.dynamic_slice(q, (start, 0), (j1 - j0, m))  # noqa: E731
+  window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)  # noqa: E731
   runs = jax.vmap(window)(starts)
   # At the diagonal a run begins in the row above it.
   i = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 0)
@@ -89,7 +94,7 @@ def _packed(products, n, m):
     entries = below.reshape(-1, m).at[where].get(mode="promise_in_bounds")
     # M(a) of (35): 2 a_i a_j off the diagonal, a_i^2 on it.
     entries = jnp.where((i == j)[:, None], entries / 2, entries)
-    dq = jax.lax.dynamic_update_slice(dq, entries, (run.start, 0))
+    dq = jax.lax.dynamic_update_slice_in_dim(dq, entries, run.start, 0)
   return dq
 
 
@@ -99,10 +104,11 @@ def _start(n, i):
 
 
 def _zero(after):
-  """The integer 0, not before `after` is known.
+  """The integer 0, not before `after` is known: a tile waits for the last but one.
 
   XLA for CPU makes everything as early as it can and shares what forward and backward have in
-  common, which keeps every tile of Q in memory at a time; it ignores optimization_barrier.
+  common, which would keep every tile of Q in memory at a time and undo a recomputed V; it drops
+  optimization_barrier before it does so. Two tiles at a time are as fast as all of them.
   """
   value = after[:1, :1].sum()
   return ((value != value) & (value == value)).astype(jnp.int32)

@@ -50,7 +50,8 @@ def show(
             progress.update(task, description="training", advance=samples)
         case Finished(runs):
           rows.add(runs)
-    progress.update(task, description="done", completed=left)
+    progress.start_task(task)  # for where nothing was left to train
+    progress.update(task, description="done", total=left or 1, completed=left or 1)
   return rows.runs
 
 

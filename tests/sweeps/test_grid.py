@@ -18,7 +18,9 @@ def changed(**changes):
 
 def test_the_whole_table_is_180_cells():
   whole = grid(table4.get_config())
-  cells = [cell for size in whole.train_sizes for mark in whole.marks for cell in whole.cells(size, mark)]
+  cells = [
+    cell for size in whole.train_sizes for mark in whole.marks for cell in whole.cells(size, mark)
+  ]
   assert len(set(cells)) == 180
   assert whole.seeds == tuple(range(25))
   assert (whole.data_dir, whole.shared_order) == (None, False)

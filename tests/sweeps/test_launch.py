@@ -105,7 +105,10 @@ def test_a_sweep_does_every_cell_and_seed_once(whole):
   runs = on_disk(workdir)
   assert sorted(run for m in messages if isinstance(m, Finished) for run in m.runs) == runs
   assert {(run.cell, run.seed) for run in runs} == {
-    (cell, seed) for mark in MARKS for cell in make_grid().cells(SIZE, mark) for seed in range(SEEDS)
+    (cell, seed)
+    for mark in MARKS
+    for cell in make_grid().cells(SIZE, mark)
+    for seed in range(SEEDS)
   }
   assert {run.status for run in runs} == {"ok"}
   assert len({run.accuracy for run in runs}) > 6  # of twelve: they are different runs

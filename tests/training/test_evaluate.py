@@ -38,10 +38,12 @@ def test_it_counts_the_largest_outputs(data, score):
   varied = 0
   for i, net in enumerate(FLEET.nets):
     for j in SEEDS:
-      own = jax.tree.map(lambda leaf: leaf[j], params[i])
+      own = jax.tree.map(lambda leaf, j=j: leaf[j], params[i])
       logits = nnx.merge(FLEET.graphdef(net), own)(pixels / np.float32(255))
       varied += len(set(np.asarray(logits.argmax(-1)).tolist())) > 1
-      right = sum(int(row.argmax()) == int(label) for row, label in zip(logits, labels))
+      right = sum(
+        int(row.argmax()) == int(label) for row, label in zip(logits, labels, strict=True)
+      )
       assert float(result.accuracy[i, j]) == pytest.approx(100 * right / 40)
   assert varied >= 3  # of nine nets have more than one answer
 

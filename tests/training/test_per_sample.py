@@ -149,7 +149,7 @@ def test_a_quadratic_first_layer_is_for_the_scan_alone():
 @own_or_shared
 @every_method
 def test_a_net_that_is_not_finite_touches_no_other(method, shared):
-  start, healthy, order = run(method, shared=shared)
+  start, healthy, _ = run(method, shared=shared)
   start = jax.tree.map(jnp.array, start)
   first = start[1]["layers"][0]  # of the second net; its second seed gets
   first["kernel"] = first["kernel"].at[1, 20, 3].set(jnp.inf)
@@ -201,7 +201,9 @@ def test_no_cut_changes_the_trajectory(size, block, sub_block, epochs, shared, f
   fleet, seeds = dataclasses.replace(TINY, nets=(Net("heavy", 2),)), range(2)
   method = Method("block", block, sub_block, fused)
   x, labels = data(fleet=fleet)
-  orders = np.stack([np.random.default_rng(0 if shared else seed).permutation(size) for seed in seeds])
+  orders = np.stack(
+    [np.random.default_rng(0 if shared else seed).permutation(size) for seed in seeds]
+  )
   chunks = per_sample.make_chunks(orders[:1] if shared else orders, method)
   start = init(fleet, seeds)
   end = per_sample.train(trainer(fleet, method), start, x, labels, chunks, epochs)

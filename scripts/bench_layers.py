@@ -1,0 +1,202 @@
+"""Time and memory of the layers on batches, beside einsum autodiff in JAX and beside PyTorch.
+
+  python scripts/bench_layers.py [--json] [--repeats=15] [--cases=128x784x10,...] [--[no]torch]
+
+A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPEATS times; medians
+are compared. `einsum` is the best of several natural spellings, each with the storage of Q that it
+likes, by autodiff; for the reduced layer two affine maps, for Heavy the two products. 'value+grad'
+is z and the gradients of x and every parameter from a given cotangent of z, 'forward' z alone.
+Temporary memory is what XLA allocates beside arguments and results. `torch.nn.Bilinear(x, x)` keeps
+a full Q and, like `torch.einsum`, shares no halves; torch comes with the extra 'bench', without it
+its columns stay empty. On a GPU give larger cases: --cases=4096x784x10,65536x64x64.
+"""
+
+import json
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+from qnn_jax import ops
+
+_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
+_TORCH = flags.DEFINE_bool("torch", True, "Time PyTorch too, if it is installed.")
+_REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_bound=1)
+_CASES = flags.DEFINE_list("cases", ["128x784x10", "256x256x10", "256x64x64"], "BATCHxINxOUT.")
+_LAYERS = flags.DEFINE_list("layers", ["quadratic", "recomputed", "reduced", "heavy"], "Which.")
+
+OURS = {
+  "quadratic": ops.quadratic,
+  "recomputed": lambda *args: ops.quadratic(*args, cache=False),
+  "reduced": ops.reduced_quadratic,
+  "heavy": ops.heavy,
+}
+
+
+def arguments(layer, batch, n, m):
+  """x and the layer's parameters in our storage, float32."""
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+  x, w, b = draw(batch, n), draw(n, m), draw(m)
+  if layer == "reduced":
+    return x, w, b, draw(n, m), draw(m)
+  return x, draw(n, m) if layer == "heavy" else draw(ops.packed_size(n), m), w, b
+
+
+def einsums(layer, args):
+  """name -> (function, its arguments): the peers in JAX."""
+  if layer == "reduced":
+    return {"affine * affine": (lambda x, w, b, u, c: (x @ w + b) * (x @ u + c), args)}
+  if layer == "heavy":
+    return {"two products": (lambda x, h, w, b: (x * x) @ h + x @ w + b, args)}
+  x, packed, w, b = args
+  full = ops.unpack(packed)
+  spellings = {
+    "bi,mij,bj": (full, lambda x, q: jnp.einsum("bi,mij,bj->bm", x, q, x)),
+    "mij in two": (
+      full,
+      lambda x, q: jnp.einsum("bmj,bj->bm", jnp.einsum("bi,mij->bmj", x, q), x),
+    ),
+    "ijm in two": (
+      full.transpose(1, 2, 0),
+      lambda x, q: jnp.einsum("bjm,bj->bm", jnp.einsum("bi,ijm->bjm", x, q), x),
+    ),
+    "imj in two": (
+      full.swapaxes(0, 1),
+      lambda x, q: jnp.einsum("bmj,bj->bm", jnp.einsum("bi,imj->bmj", x, q), x),
+    ),
+    "packed": (packed, lambda x, q: jnp.einsum("bi,mij,bj->bm", x, ops.unpack(q), x)),
+  }
+  if x.size * x.shape[1] < 1e7:  # makes [B, n, n]: hopeless beyond
+    outer = lambda x, q: jnp.einsum("bij,ijm->bm", x[:, :, None] * x[:, None], q)  # noqa: E731
+    spellings["outer products"] = full.transpose(1, 2, 0), outer
+  return {
+    name: (lambda x, q, w, b, form=form: form(x, q) + x @ w + b, (x, q, w, b))
+    for name, (q, form) in spellings.items()
+  }
+
+
+def jax_form(op, args, cotangent, gradient):
+  """(a call that blocks, temporary MB)."""
+
+  def value_and_gradient(cotangent, *args):
+    z, pullback = jax.vjp(op, *args)
+    return z, pullback(cotangent)
+
+  args = (cotangent, *args) if gradient else args
+  compiled = jax.jit(value_and_gradient if gradient else op).lower(*args).compile()
+  memory = compiled.memory_analysis()
+  run = lambda: jax.block_until_ready(compiled(*args))  # noqa: E731
+  return run, memory.temp_size_in_bytes / 1e6 if memory else None
+
+
+def torch_forms(layer, args, cotangent, gradient):
+  """name -> a call that blocks: the peers in PyTorch; none without it."""
+  try:
+    import torch
+  except ImportError:
+    return {}
+  device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+  tensor = lambda a: torch.tensor(np.asarray(a), device=device, requires_grad=True)  # noqa: E731
+  x, first, *rest = args
+  quadratic = layer in ("quadratic", "recomputed")
+  params = [tensor(a) for a in (x, ops.unpack(first) if quadratic else first, *rest)]
+  delta = tensor(cotangent).detach()
+  forms = {
+    "reduced": lambda x, w, b, u, c: (x @ w + b) * (x @ u + c),
+    "heavy": lambda x, h, w, b: (x * x) @ h + x @ w + b,
+  }
+  einsum = lambda x, q, w, b: torch.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b  # noqa: E731
+  found = {"torch_einsum": forms.get(layer, einsum)}
+  if quadratic:
+    # torch.nn.Bilinear's forward, with the layer's own parameters.
+    found["bilinear"] = lambda x, q, w, b: torch.nn.functional.bilinear(x, x, q, b) + x @ w
+
+  def call(form):
+    def run():
+      with torch.set_grad_enabled(gradient):
+        z = form(*params)
+      if gradient:
+        torch.autograd.grad(z, params, delta)
+      if device == "cuda":
+        torch.cuda.synchronize()
+
+    return run
+
+  return {name: call(form) for name, form in found.items()}
+
+
+def medians(runs, repeats):
+  """Milliseconds of each, all in turn; the caches are warm for none of them."""
+  for run in runs.values():
+    run()
+  times = {name: [] for name in runs}
+  for _ in range(repeats):
+    for name, run in runs.items():
+      begin = time.perf_counter()
+      run()
+      times[name].append(1e3 * (time.perf_counter() - begin))
+  return {name: statistics.median(found) for name, found in times.items()}
+
+
+def measure(layer, batch, n, m, gradient, repeats, with_torch):
+  """One row of the table."""
+  args = arguments(layer, batch, n, m)
+  cotangent = jnp.ones((batch, m), jnp.float32)
+  forms = {"ours": jax_form(OURS[layer], args, cotangent, gradient)}
+  peers = einsums(layer, args)
+  for name, (op, its) in peers.items():
+    forms[name] = jax_form(op, its, cotangent, gradient)
+  runs = {name: run for name, (run, _) in forms.items()}
+  if with_torch:
+    runs |= torch_forms(layer, args, cotangent, gradient)
+  found = medians(runs, repeats)
+  best = min(peers, key=found.get)
+  rounded = lambda value: None if value is None else round(value, 3)  # noqa: E731
+  return {
+    "layer": layer,
+    "what": "value+grad" if gradient else "forward",
+    "batch": batch,
+    "n": n,
+    "m": m,
+    "ours_ms": rounded(found["ours"]),
+    "einsum_ms": rounded(found[best]),
+    "ratio": round(found[best] / found["ours"], 2),
+    "ours_temp_mb": rounded(forms["ours"][1]),
+    "einsum_temp_mb": rounded(forms[best][1]),
+    "best_einsum": best,
+    "bilinear_ms": rounded(found.get("bilinear")),
+    "torch_einsum_ms": rounded(found.get("torch_einsum")),
+  }
+
+
+def main(_):
+  if _TORCH.value:
+    try:
+      import torch  # noqa: F401
+    except ImportError:
+      print("torch is not installed (extra 'bench'): its columns stay empty", file=sys.stderr)
+  rows = []
+  for case in _CASES.value:
+    batch, n, m = (int(size) for size in case.split("x"))
+    for layer in _LAYERS.value:
+      for gradient in (True, False):
+        row = measure(layer, batch, n, m, gradient, _REPEATS.value, _TORCH.value)
+        rows.append(row)
+        if _JSON.value:
+          print(json.dumps(row), flush=True)
+  if not _JSON.value:
+    table = Table(*rows[0], title=f"layers, float32, {jax.devices()[0].device_kind}")
+    for row in rows:
+      table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+if __name__ == "__main__":
+  app.run(main)
