@@ -69,7 +69,7 @@ class QuadraticLinear(nnx.Module):
       random matrices wrap any initializer in `initializers.symmetrized`.
     kernel_init, bias_init: starts of kernel [n, m] and bias [m].
     cache: keep V, B n m numbers for a batch of B, for the backward pass; False makes it anew
-      there, a fifth more time. See `ops.quadratic`.
+      there, for more time. See `ops.quadratic`.
     dtype: of the computation; None takes it from inputs and parameters.
     param_dtype: of the parameters.
     rngs: source of the parameters' keys.

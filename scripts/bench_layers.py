@@ -2,13 +2,14 @@
 
   python scripts/bench_layers.py [--json] [--repeats=15] [--cases=128x784x10,...] [--[no]torch]
 
-A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPEATS times; medians
-are compared. `einsum` is the best of several natural spellings, each with the storage of Q that it
-likes, by autodiff; for the reduced layer two affine maps, for Heavy the two products. 'value+grad'
-is z and the gradients of x and every parameter from a given cotangent of z, 'forward' z alone.
-Temporary memory is what XLA allocates beside arguments and results. `torch.nn.Bilinear(x, x)` keeps
-a full Q and, like `torch.einsum`, shares no halves; torch comes with the extra 'bench', without it
-its columns stay empty. On a GPU give larger cases: --cases=4096x784x10,65536x64x64.
+A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPEATS times, each turn
+in another order; medians are compared. `einsum` is the best of several natural spellings, each with
+the storage of Q that it likes, by autodiff; for the reduced layer two affine maps, for Heavy the
+two products. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
+z, 'forward' z alone. Temporary memory is what XLA allocates beside arguments and results.
+`torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, shares no halves; torch comes
+with the extra 'bench', without it its columns stay empty. On a GPU give larger cases:
+--cases=4096x784x10,65536x64x64.
 """
 
 import json
@@ -42,7 +43,7 @@ OURS = {
 def arguments(layer, batch, n, m):
   """x and the layer's parameters in our storage, float32."""
   rng = np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
   x, w, b = draw(batch, n), draw(n, m), draw(m)
   if layer == "reduced":
     return x, w, b, draw(n, m), draw(m)
@@ -74,7 +75,7 @@ def einsums(layer, args):
     "packed": (packed, lambda x, q: jnp.einsum("bi,mij,bj->bm", x, ops.unpack(q), x)),
   }
   if x.size * x.shape[1] < 1e7:  # makes [B, n, n]: hopeless beyond
-    outer = lambda x, q: jnp.einsum("bij,ijm->bm", x[:, :, None] * x[:, None], q)  # noqa: E731
+    outer = lambda x, q: jnp.einsum("bij,ijm->bm", x[:, :, None] * x[:, None], q)
     spellings["outer products"] = full.transpose(1, 2, 0), outer
   return {
     name: (lambda x, q, w, b, form=form: form(x, q) + x @ w + b, (x, q, w, b))
@@ -92,7 +93,7 @@ def jax_form(op, args, cotangent, gradient):
   args = (cotangent, *args) if gradient else args
   compiled = jax.jit(value_and_gradient if gradient else op).lower(*args).compile()
   memory = compiled.memory_analysis()
-  run = lambda: jax.block_until_ready(compiled(*args))  # noqa: E731
+  run = lambda: jax.block_until_ready(compiled(*args))
   return run, memory.temp_size_in_bytes / 1e6 if memory else None
 
 
@@ -103,7 +104,7 @@ def torch_forms(layer, args, cotangent, gradient):
   except ImportError:
     return {}
   device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-  tensor = lambda a: torch.tensor(np.asarray(a), device=device, requires_grad=True)  # noqa: E731
+  tensor = lambda a: torch.tensor(np.asarray(a), device=device, requires_grad=True)
   x, first, *rest = args
   quadratic = layer in ("quadratic", "recomputed")
   params = [tensor(a) for a in (x, ops.unpack(first) if quadratic else first, *rest)]
@@ -112,7 +113,7 @@ def torch_forms(layer, args, cotangent, gradient):
     "reduced": lambda x, w, b, u, c: (x @ w + b) * (x @ u + c),
     "heavy": lambda x, h, w, b: (x * x) @ h + x @ w + b,
   }
-  einsum = lambda x, q, w, b: torch.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b  # noqa: E731
+  einsum = lambda x, q, w, b: torch.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b
   found = {"torch_einsum": forms.get(layer, einsum)}
   if quadratic:
     # torch.nn.Bilinear's forward, with the layer's own parameters.
@@ -133,12 +134,13 @@ def torch_forms(layer, args, cotangent, gradient):
 
 
 def medians(runs, repeats):
-  """Milliseconds of each, all in turn; the caches are warm for none of them."""
-  for run in runs.values():
-    run()
+  """Milliseconds of each, all in turn, each turn in another order."""
   times = {name: [] for name in runs}
+  order = np.random.default_rng(0)
   for _ in range(repeats):
-    for name, run in runs.items():
+    for name in order.permutation(list(runs)):
+      run = runs[name]
+      run()  # or the form before it would leave its mark on the caches
       begin = time.perf_counter()
       run()
       times[name].append(1e3 * (time.perf_counter() - begin))
@@ -154,11 +156,12 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
   for name, (op, its) in peers.items():
     forms[name] = jax_form(op, its, cotangent, gradient)
   runs = {name: run for name, (run, _) in forms.items()}
-  if with_torch:
-    runs |= torch_forms(layer, args, cotangent, gradient)
   found = medians(runs, repeats)
+  if with_torch:
+    # Not in the same turns: its threads spin on for a while after their work is done.
+    found |= medians(torch_forms(layer, args, cotangent, gradient), repeats)
   best = min(peers, key=found.get)
-  rounded = lambda value: None if value is None else round(value, 3)  # noqa: E731
+  rounded = lambda value: None if value is None else round(value, 3)
   return {
     "layer": layer,
     "what": "value+grad" if gradient else "forward",

@@ -147,7 +147,7 @@ def test_cache_is_the_op_s():
     normal = jax.nn.initializers.normal(0.1)
     module = QuadraticLinear(64, 32, q_init=normal, cache=cache, rngs=nnx.Rngs(0))
     graphdef, params = nnx.split(module)
-    apply = lambda params, x, graphdef=graphdef: nnx.merge(graphdef, params)(x)  # noqa: E731
+    apply = lambda params, x, graphdef=graphdef: nnx.merge(graphdef, params)(x)
     z, pullback = jax.jit(functools.partial(jax.vjp, apply))(params, x)
     found[cache] = z, jax.jit(pullback)(z), sum(leaf.size for leaf in jax.tree.leaves(pullback))
   jax.tree.map(close, found[True][:2], found[False][:2])

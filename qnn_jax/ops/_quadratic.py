@@ -29,7 +29,7 @@ def quadratic(
     bias: [m].
     cache: whether V of (44) is kept for the backward pass ('Cache for BP' in Algorithm 1): B n m
       numbers for a batch of B, 4 MB for 128 rows of 784 -> 10 in float32. False makes V anew
-      there, a fifth more time for value and gradient.
+      there, a tenth to two fifths more time for value and gradient.
 
   Returns:
     z [..., m].

@@ -12,6 +12,7 @@ E = 2 delta a^T as [B, |J| m] a tile costs three matrix products, half of those 
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,13 @@ from qnn_jax.ops import _symmetric
 def tiles(n: int, m: int) -> list[tuple[int, int]]:
   """The tiles [j0, j1) of n columns.
 
-  A width of m times about a thousand numbers feeds the matrix product; more than an eighth of n
-  wastes half a tile at the diagonal. Measured in docs/performance.md.
+  About a thousand numbers a row, |J| m, keep the matrix products busy; a wider tile multiplies more
+  zeros at the diagonal. Measured, docs/performance.md.
   """
   width = max(16, min(128, -(-1024 // m), -(-n // 4)))
   count = max(1, -(-n // width))
   edges = [n * t // count for t in range(count + 1)]
-  return list(zip(edges, edges[1:]))
+  return list(itertools.pairwise(edges))
 
 
 # Compiled as one where nothing around them is: each of their many steps has shapes of its own.
@@ -38,9 +39,9 @@ def forward(x, q, cache):
   """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], residuals)."""
   n, m = x.shape[-1], q.shape[-1]
   z = jnp.zeros((len(x), m), x.dtype)
-  cached, before = [], z
+  cached, before, wait = [], z, _wait(q, cache)
   for j0, j1 in tiles(n, m):
-    v = _v(x, _columns(q, n, j0, j1, after=before), j0, j1)
+    v = _v(x, _columns(q, n, j0, j1, after=before if wait else None), j0, j1)
     before, z = z, z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1])
     cached.append(v)
   return z, (x, q, z[:1, :1], cached if cache else None)
@@ -54,8 +55,9 @@ def backward(residuals, delta):
   dx = jnp.zeros_like(x)
   twice = 2 * delta
   products, before, last = [], z, z
+  wait = _wait(q, cached is not None)
   for t, (j0, j1) in enumerate(tiles(n, m)):
-    s = _columns(q, n, j0, j1, after=before)
+    s = _columns(q, n, j0, j1, after=before if wait else None)
     v = cached[t] if cached is not None else _v(x, s, j0, j1)
     e = (x[:, j0:j1, None] * twice[:, None]).reshape(len(x), (j1 - j0) * m)
     products.append((x[:, :j1].T @ e).reshape(j1, j1 - j0, m))  # (37), the upper halves
@@ -73,7 +75,7 @@ def _columns(q, n, j0, j1, after):
   """S_J as [j1, |J| m]."""
   m = q.shape[-1]
   starts = np.array([_start(n, i) + j0 - i for i in range(j1)], np.int32) + _zero(after)
-  window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)  # noqa: E731
+  window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)
   runs = jax.vmap(window)(starts)
   # At the diagonal a run begins in the row above it.
   i = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 0)
@@ -103,6 +105,11 @@ def _start(n, i):
   return i * (2 * n - i + 1) // 2
 
 
+def _wait(q, cache):
+  """Whether tiles wait for one another: a twentieth of the time at 256 -> 10, so not below 4 MB."""
+  return q.size >= 2**20 or not cache
+
+
 def _zero(after):
   """The integer 0, not before `after` is known: a tile waits for the last but one.
 
@@ -110,5 +117,7 @@ def _zero(after):
   common, which would keep every tile of Q in memory at a time and undo a recomputed V; it drops
   optimization_barrier before it does so. Two tiles at a time are as fast as all of them.
   """
+  if after is None:
+    return np.int32(0)
   value = after[:1, :1].sum()
-  return ((value != value) & (value == value)).astype(jnp.int32)
+  return (jnp.isnan(value) & (value == 0)).astype(jnp.int32)

@@ -74,8 +74,7 @@ def test_either_side_of_the_rule_and_any_leading_axes(n, m, cache, batch, x64):
   z, gradients = value_and_gradients(functools.partial(ops.quadratic, cache=cache))(*args)
   close(z, CASES["quadratic"].truth(*args))
   assert [g.shape for g in gradients] == [a.shape for a in args]
-  x, q, *rest = args
-  plain = lambda x, q, *rest: ops.quadratic_full(x, ops.unpack(q), *rest)  # noqa: E731
+  plain = lambda x, q, *rest: ops.quadratic_full(x, ops.unpack(q), *rest)
   _, expected = value_and_gradients(plain)(*args)
   close(gradients[0], expected[0])
 
@@ -124,6 +123,6 @@ def test_memory_is_half_of_einsum_s():
     args = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     return value_and_gradients(op).lower(*args).compile().memory_analysis().temp_size_in_bytes
 
-  einsum = lambda x, q, w, b: jnp.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b  # noqa: E731
+  einsum = lambda x, q, w, b: jnp.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b
   ours = temporary(ops.quadratic, (784 * 785 // 2, 10))
   assert 2 * ours < temporary(einsum, (10, 784, 784))
