@@ -33,7 +33,7 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default as the s
 
 PIXELS = 717  # that are not zero in all training images
 COLUMNS = 3 * (10 + 15 + 20 + 25 + 30)  # of all first layers
-BLOCK, EPOCHS = 200, 20
+BLOCK, EPOCHS = 120, 20
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 

@@ -54,8 +54,8 @@ class Method:
   """
 
   name: str = "block"
-  block: int = 100
-  sub_block: int = 10
+  block: int = 120
+  sub_block: int = 6
   fused: bool = True
 
   def __post_init__(self):
