@@ -1,6 +1,6 @@
 """Table 4 of the paper: accuracy on MNIST by training size, epochs and hidden neurons.
 
-  python -m experiments.table4 --config=configs/table4.py[:quick|:smoke] --workdir=DIR
+python -m experiments.table4 --config=configs/table4.py[:quick|:smoke] --workdir=DIR
 """
 
 import pathlib
@@ -33,7 +33,9 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   console.print(write_table4(runs, workdir, "table4"), highlight=False, markup=False)
   console.print(
     f"written: {workdir}/table4.md, table4.csv, table4.png, results.csv",
-    highlight=False, markup=False, soft_wrap=True,
+    highlight=False,
+    markup=False,
+    soft_wrap=True,
   )
 
 

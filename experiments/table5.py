@@ -1,6 +1,6 @@
 """Table 5 of the paper: training time and accuracy of the three models, as ratios to ANN.
 
-  python -m experiments.table5 --config=configs/table5.py[:smoke] --workdir=DIR
+python -m experiments.table5 --config=configs/table5.py[:smoke] --workdir=DIR
 """
 
 import pathlib
@@ -29,7 +29,9 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   plot.save_png(table5.figure(timings), workdir / "table5.png")
   console = Console()
   console.print(Markdown(table5.to_markdown(timings)))
-  console.print(f"written: {workdir}/table5.md, table5.csv, table5.png, results.csv", highlight=False)
+  console.print(
+    f"written: {workdir}/table5.md, table5.csv, table5.png, results.csv", highlight=False
+  )
 
 
 if __name__ == "__main__":

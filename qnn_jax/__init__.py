@@ -6,13 +6,13 @@ from qnn_jax.layers import AffineLinear, HeavyLinear, QuadraticLinear, ReducedQu
 from qnn_jax.models import Classifier
 
 __all__ = [
-    'AffineLinear',
-    'Classifier',
-    'HeavyLinear',
-    'InputError',
-    'QuadraticLinear',
-    'ReducedQuadraticLinear',
-    'initializers',
-    'losses',
-    'ops',
+  "AffineLinear",
+  "Classifier",
+  "HeavyLinear",
+  "InputError",
+  "QuadraticLinear",
+  "ReducedQuadraticLinear",
+  "initializers",
+  "losses",
+  "ops",
 ]

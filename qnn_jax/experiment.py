@@ -37,7 +37,7 @@ def run(name: str, main: Main) -> None:
       "config", f"configs/{name}.py", "The configuration, FILE or FILE:PRESET."
     )
   workdir_flag = flags.DEFINE_string(
-      'workdir', None, f'Where results go; by default results/{name}, or results/{name}-PRESET.'
+    "workdir", None, f"Where results go; by default results/{name}, or results/{name}-PRESET."
   )
 
   def absl_main(argv: Sequence[str]) -> None:
@@ -50,8 +50,8 @@ def run(name: str, main: Main) -> None:
       with _mistakes_told():
         config = config_flag.value
         config.to_dict()  # a file that is not there is told of only now
-      _, _, preset = flags.FLAGS['config'].config_filename.partition(':')
-      default = f'results/{name}-{preset}' if preset else f'results/{name}'
+      _, _, preset = flags.FLAGS["config"].config_filename.partition(":")
+      default = f"results/{name}-{preset}" if preset else f"results/{name}"
       workdir = pathlib.Path(workdir_flag.value or default)
       new = claim(workdir, config)
       try:
@@ -61,9 +61,9 @@ def run(name: str, main: Main) -> None:
           _release(workdir)
         raise
     except InputError as error:
-      sys.exit(f'error: {error}')
+      sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-      sys.exit('interrupted; the same command carries on from what is finished')
+      sys.exit("interrupted; the same command carries on from what is finished")
 
   app.run(absl_main, flags_parser=_parse_flags)
 
@@ -116,31 +116,31 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> bool:
     InputError: the directory holds results of another configuration, or a config.json that cannot
       be read, or cannot be made; nothing in it is touched.
   """
-  path = workdir / 'config.json'
-  text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
+  path = workdir / "config.json"
+  text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       atomic_write_text(path, text)
       return True
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
       raise ValueError("no configuration")  # noqa: TRY004, as for text that is no JSON
   except OSError as error:
     raise InputError(
-        f'cannot use {workdir} as a workdir: {error.strerror}; name a directory that can be written'
+      f"cannot use {workdir} as a workdir: {error.strerror}; name a directory that can be written"
     ) from error
   except ValueError as error:
     raise InputError(
-        f'{path} is damaged; restore or remove it, or name another --workdir'
+      f"{path} is damaged; restore or remove it, or name another --workdir"
     ) from error
   wanted = json.loads(text)
   if found != wanted:
     keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
-    changes = ', '.join(f'{k} = {found.get(k)!r} there, {wanted.get(k)!r} here' for k in keys)
+    changes = ", ".join(f"{k} = {found.get(k)!r} there, {wanted.get(k)!r} here" for k in keys)
     raise InputError(
-        f'{workdir} holds results of another configuration ({changes}); '
-        'name another --workdir or use that configuration'
+      f"{workdir} holds results of another configuration ({changes}); "
+      "name another --workdir or use that configuration"
     )
   return False
 

@@ -20,9 +20,9 @@ _ones = jax.nn.initializers.ones
 
 
 def _check_sizes(layer: str, in_features: int, out_features: int):
-  for name, size in (('in_features', in_features), ('out_features', out_features)):
+  for name, size in (("in_features", in_features), ("out_features", out_features)):
     if size < 1:
-      raise InputError(f'{layer}: {name} must be at least 1, got {size}')
+      raise InputError(f"{layer}: {name} must be at least 1, got {size}")
 
 
 class AffineLinear(nnx.Module):
@@ -40,17 +40,17 @@ class AffineLinear(nnx.Module):
   """
 
   def __init__(
-      self,
-      in_features: int,
-      out_features: int,
-      *,
-      kernel_init: Initializer = _kernel_init,
-      bias_init: Initializer = _zeros,
-      dtype=None,
-      param_dtype=jnp.float32,
-      rngs: nnx.Rngs,
+    self,
+    in_features: int,
+    out_features: int,
+    *,
+    kernel_init: Initializer = _kernel_init,
+    bias_init: Initializer = _zeros,
+    dtype=None,
+    param_dtype=jnp.float32,
+    rngs: nnx.Rngs,
   ):
-    _check_sizes('AffineLinear', in_features, out_features)
+    _check_sizes("AffineLinear", in_features, out_features)
     self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
     self.dtype = dtype
@@ -78,19 +78,19 @@ class QuadraticLinear(nnx.Module):
   """
 
   def __init__(
-      self,
-      in_features: int,
-      out_features: int,
-      *,
-      q_init: Initializer = _zeros,
-      kernel_init: Initializer = _kernel_init,
-      bias_init: Initializer = _zeros,
-      cache: bool = True,
-      dtype=None,
-      param_dtype=jnp.float32,
-      rngs: nnx.Rngs,
+    self,
+    in_features: int,
+    out_features: int,
+    *,
+    q_init: Initializer = _zeros,
+    kernel_init: Initializer = _kernel_init,
+    bias_init: Initializer = _zeros,
+    cache: bool = True,
+    dtype=None,
+    param_dtype=jnp.float32,
+    rngs: nnx.Rngs,
   ):
-    _check_sizes('QuadraticLinear', in_features, out_features)
+    _check_sizes("QuadraticLinear", in_features, out_features)
     packed = ops.packed_size(in_features)
     self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
@@ -119,19 +119,19 @@ class ReducedQuadraticLinear(nnx.Module):
   """
 
   def __init__(
-      self,
-      in_features: int,
-      out_features: int,
-      *,
-      w_init: Initializer = _kernel_init,
-      b_init: Initializer = _zeros,
-      u_init: Initializer = _zeros,
-      c_init: Initializer = _ones,
-      dtype=None,
-      param_dtype=jnp.float32,
-      rngs: nnx.Rngs,
+    self,
+    in_features: int,
+    out_features: int,
+    *,
+    w_init: Initializer = _kernel_init,
+    b_init: Initializer = _zeros,
+    u_init: Initializer = _zeros,
+    c_init: Initializer = _ones,
+    dtype=None,
+    param_dtype=jnp.float32,
+    rngs: nnx.Rngs,
   ):
-    _check_sizes('ReducedQuadraticLinear', in_features, out_features)
+    _check_sizes("ReducedQuadraticLinear", in_features, out_features)
     self.w = nnx.Param(w_init(rngs.params(), (in_features, out_features), param_dtype))
     self.b = nnx.Param(b_init(rngs.params(), (out_features,), param_dtype))
     self.u = nnx.Param(u_init(rngs.params(), (in_features, out_features), param_dtype))
@@ -158,18 +158,18 @@ class HeavyLinear(nnx.Module):
   """
 
   def __init__(
-      self,
-      in_features: int,
-      out_features: int,
-      *,
-      heavy_init: Initializer = _zeros,
-      kernel_init: Initializer = _kernel_init,
-      bias_init: Initializer = _zeros,
-      dtype=None,
-      param_dtype=jnp.float32,
-      rngs: nnx.Rngs,
+    self,
+    in_features: int,
+    out_features: int,
+    *,
+    heavy_init: Initializer = _zeros,
+    kernel_init: Initializer = _kernel_init,
+    bias_init: Initializer = _zeros,
+    dtype=None,
+    param_dtype=jnp.float32,
+    rngs: nnx.Rngs,
   ):
-    _check_sizes('HeavyLinear', in_features, out_features)
+    _check_sizes("HeavyLinear", in_features, out_features)
     shape = (in_features, out_features)
     self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))

@@ -28,7 +28,7 @@ def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   >>> round(sigmoid_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).item(), 4)
   1.3863
   """
-  logits, targets = _same_shape('sigmoid_cross_entropy', logits, targets)
+  logits, targets = _same_shape("sigmoid_cross_entropy", logits, targets)
   return _sigmoid_cross_entropy(logits, targets.astype(logits.dtype))
 
 
@@ -64,7 +64,7 @@ def half_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   >>> half_squared_error(jnp.array([3.0]), jnp.array([1.0])).item()
   2.0
   """
-  return optax.l2_loss(*_same_shape('half_squared_error', outputs, targets)).sum(-1)
+  return optax.l2_loss(*_same_shape("half_squared_error", outputs, targets)).sum(-1)
 
 
 def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   >>> round(softmax_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).item(), 4)
   0.6931
   """
-  return optax.softmax_cross_entropy(*_same_shape('softmax_cross_entropy', logits, targets))
+  return optax.softmax_cross_entropy(*_same_shape("softmax_cross_entropy", logits, targets))
 
 
 def _same_shape(loss, outputs, targets):
@@ -83,7 +83,7 @@ def _same_shape(loss, outputs, targets):
   outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
   if outputs.shape != targets.shape:
     raise InputError(
-        f'{loss}: targets have shape {targets.shape}, but {outputs.shape}, that of the outputs, '
-        'is needed'
+      f"{loss}: targets have shape {targets.shape}, but {outputs.shape}, that of the outputs, "
+      "is needed"
     )
   return outputs, targets

@@ -11,21 +11,21 @@ from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, symmetrized
 
 LAYERS = {
-    'ann': layers.AffineLinear,
-    'qnn': layers.QuadraticLinear,
-    'rpqnn': layers.ReducedQuadraticLinear,
-    'heavy': layers.HeavyLinear,
+  "ann": layers.AffineLinear,
+  "qnn": layers.QuadraticLinear,
+  "rpqnn": layers.ReducedQuadraticLinear,
+  "heavy": layers.HeavyLinear,
 }
 
 
 def make_layer(
-    kind: str,
-    in_features: int,
-    out_features: int,
-    *,
-    rngs: nnx.Rngs,
-    param_init: Initializer | None = None,
-    **kwargs,
+  kind: str,
+  in_features: int,
+  out_features: int,
+  *,
+  rngs: nnx.Rngs,
+  param_init: Initializer | None = None,
+  **kwargs,
 ) -> nnx.Module:
   """A layer by its name in `LAYERS`; `param_init`, if given, starts every one of its parameters.
 
@@ -36,14 +36,14 @@ def make_layer(
     raise InputError(f"unknown head '{kind}'; choose one of {', '.join(LAYERS)}")
   if param_init is not None:
     names = {
-        'ann': ('kernel_init', 'bias_init'),
-        'qnn': ('kernel_init', 'bias_init'),
-        'rpqnn': ('w_init', 'b_init', 'u_init', 'c_init'),
-        'heavy': ('heavy_init', 'kernel_init', 'bias_init'),
+      "ann": ("kernel_init", "bias_init"),
+      "qnn": ("kernel_init", "bias_init"),
+      "rpqnn": ("w_init", "b_init", "u_init", "c_init"),
+      "heavy": ("heavy_init", "kernel_init", "bias_init"),
     }
     kwargs = {name: param_init for name in names[kind]} | kwargs
-    if kind == 'qnn':
-      kwargs = {'q_init': symmetrized(param_init)} | kwargs
+    if kind == "qnn":
+      kwargs = {"q_init": symmetrized(param_init)} | kwargs
   return LAYERS[kind](in_features, out_features, rngs=rngs, **kwargs)
 
 
@@ -69,37 +69,39 @@ class Classifier(nnx.Module):
   """
 
   def __init__(
-      self,
-      in_features: int,
-      hidden: int | Sequence[int],
-      classes: int,
-      head: str,
-      *,
-      hidden_kind: str | Sequence[str] = 'ann',
-      param_init: Initializer | None = None,
-      dtype=None,
-      param_dtype=jax.numpy.float32,
-      rngs: nnx.Rngs,
+    self,
+    in_features: int,
+    hidden: int | Sequence[int],
+    classes: int,
+    head: str,
+    *,
+    hidden_kind: str | Sequence[str] = "ann",
+    param_init: Initializer | None = None,
+    dtype=None,
+    param_dtype=jax.numpy.float32,
+    rngs: nnx.Rngs,
   ):
     hidden = (hidden,) if isinstance(hidden, numbers.Integral) else tuple(hidden)
     kinds = (hidden_kind,) * len(hidden) if isinstance(hidden_kind, str) else tuple(hidden_kind)
     if not hidden or min(hidden) < 1:
-      raise InputError(f'hidden must be at least 1 neuron in every layer, got {hidden}')
+      raise InputError(f"hidden must be at least 1 neuron in every layer, got {hidden}")
     if len(kinds) != len(hidden):
       raise InputError(
-          f'hidden_kind names {len(kinds)} layers, {kinds}, but hidden has {len(hidden)}: {hidden}'
+        f"hidden_kind names {len(kinds)} layers, {kinds}, but hidden has {len(hidden)}: {hidden}"
       )
     if classes < 1 or in_features < 1:
       raise InputError(
-          f'in_features and classes must be at least 1, got {in_features} and {classes}'
+        f"in_features and classes must be at least 1, got {in_features} and {classes}"
       )
     sizes = (in_features, *hidden, classes)
-    self.layers = nnx.List([
+    self.layers = nnx.List(
+      [
         make_layer(
-            kind, n, m, rngs=rngs, param_init=param_init, dtype=dtype, param_dtype=param_dtype
+          kind, n, m, rngs=rngs, param_init=param_init, dtype=dtype, param_dtype=param_dtype
         )
         for kind, n, m in zip((*kinds, head), sizes, sizes[1:])
-    ])
+      ]
+    )
 
   def __call__(self, x: jax.Array) -> jax.Array:
     return self.tail(self.layers[0](x))

@@ -136,9 +136,11 @@ def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
   import torch
 
   torch.manual_seed(0)
-  draw = lambda *shape: torch.nn.Parameter(torch.rand(*shape) * 0.01)  # noqa: E731
+  draw = lambda *shape: torch.nn.Parameter(torch.rand(*shape) * 0.01)
   w1, b1, w2, b2 = draw(hidden, 784), draw(hidden), draw(10, hidden), draw(10)
-  extra = {"ann": [], "qnn": [draw(10, hidden, hidden)], "rpqnn": [draw(10, hidden), draw(10)]}[head]
+  extra = {"ann": [], "qnn": [draw(10, hidden, hidden)], "rpqnn": [draw(10, hidden), draw(10)]}[
+    head
+  ]
   optimizer = torch.optim.SGD([w1, b1, w2, b2, *extra], lr=0.01)
   mnist = load_mnist()
   x = torch.from_numpy(mnist.train_images[:steps].astype("float32") / 255)
@@ -183,9 +185,13 @@ def main(_):
       print(json.dumps(row))
     return
   fields = list(dict.fromkeys(field for row in rows for field in row))
-  table = Table(*fields, title=f"one step of {seeds} seeds, microseconds, {jax.devices()[0].device_kind}")
+  table = Table(
+    *fields, title=f"one step of {seeds} seeds, microseconds, {jax.devices()[0].device_kind}"
+  )
   for row in rows:
-    table.add_row(*(f"{row[f]:.3g}" if f == "max_difference" else str(row.get(f, "")) for f in fields))
+    table.add_row(
+      *(f"{row[f]:.3g}" if f == "max_difference" else str(row.get(f, "")) for f in fields)
+    )
   Console(width=max(110, Console().width)).print(table)
 
 

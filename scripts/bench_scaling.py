@@ -80,7 +80,10 @@ def main(_):
     return
   table = Table(*rows[0], title="per-sample steps of one model, one core")
   for row in rows:
-    table.add_row(*map(str, row.values()), end_section=row is rows[-1] or rows[rows.index(row) + 1]["varied"] != row["varied"])
+    table.add_row(
+      *map(str, row.values()),
+      end_section=row is rows[-1] or rows[rows.index(row) + 1]["varied"] != row["varied"],
+    )
   Console(width=100).print(table)
 
 

@@ -29,17 +29,18 @@ from absl import app, flags
 from qnn_jax.datasets.mnist import PIXELS, TEST_SIZE, TRAIN_SIZE, VERSION, Mnist, decode_mnist
 from qnn_jax.errors import InputError
 
-DATA_DIR = flags.DEFINE_string('data_dir', None, 'The TFDS directory to make; needed.')
+DATA_DIR = flags.DEFINE_string("data_dir", None, "The TFDS directory to make; needed.")
 IDX_DIR = flags.DEFINE_string(
-    'idx_dir', None, 'A folder with the four original IDX files; without it they are downloaded.')
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace an MNIST that is in data_dir already.')
+  "idx_dir", None, "A folder with the four original IDX files; without it they are downloaded."
+)
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an MNIST that is in data_dir already.")
 
 # The builder's own names for the four files -> file name, shape.
 FILES = {
-    'train_data': ('train-images-idx3-ubyte', (TRAIN_SIZE, 28, 28)),
-    'train_labels': ('train-labels-idx1-ubyte', (TRAIN_SIZE,)),
-    'test_data': ('t10k-images-idx3-ubyte', (TEST_SIZE, 28, 28)),
-    'test_labels': ('t10k-labels-idx1-ubyte', (TEST_SIZE,)),
+  "train_data": ("train-images-idx3-ubyte", (TRAIN_SIZE, 28, 28)),
+  "train_labels": ("train-labels-idx1-ubyte", (TRAIN_SIZE,)),
+  "test_data": ("t10k-images-idx3-ubyte", (TEST_SIZE, 28, 28)),
+  "test_labels": ("t10k-labels-idx1-ubyte", (TEST_SIZE,)),
 }
 
 
@@ -63,16 +64,18 @@ def parse_idx(content: bytes, shape: tuple[int, ...], name: str) -> np.ndarray:
   magic = bytes((0, 0, 8, len(shape)))
   if content[:4] != magic:
     raise InputError(
-        f'{name} begins with the bytes {content[:4].hex()}, where an IDX file of unsigned bytes '
-        f'with {len(shape)} axes begins with {magic.hex()}')
+      f"{name} begins with the bytes {content[:4].hex()}, where an IDX file of unsigned bytes "
+      f"with {len(shape)} axes begins with {magic.hex()}"
+    )
   start = 4 + 4 * len(shape)
-  found = tuple(np.frombuffer(content[4:start], '>u4').tolist()) if len(content) >= start else ()
+  found = tuple(np.frombuffer(content[4:start], ">u4").tolist()) if len(content) >= start else ()
   if found != shape:
-    raise InputError(f'{name} holds an array of shape {found}, where MNIST has {shape}')
+    raise InputError(f"{name} holds an array of shape {found}, where MNIST has {shape}")
   if len(content) != start + np.prod(shape):
     raise InputError(
-        f'{name} is {len(content)} bytes long when not compressed, where {shape} bytes of data '
-        f'after a header of {start} make {start + np.prod(shape)}')
+      f"{name} is {len(content)} bytes long when not compressed, where {shape} bytes of data "
+      f"after a header of {start} make {start + np.prod(shape)}"
+    )
   return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -80,11 +83,12 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
   """Reads one IDX file, gzipped or not, as `parse_idx` does."""
   try:
     content = path.read_bytes()
-    if content[:2] == b'\x1f\x8b':
+    if content[:2] == b"\x1f\x8b":
       content = gzip.decompress(content)
   except (OSError, EOFError, zlib.error) as error:
     raise InputError(
-        f'cannot read {path} ({error}); it must be an IDX file, gzipped or not') from error
+      f"cannot read {path} ({error}); it must be an IDX file, gzipped or not"
+    ) from error
   return parse_idx(content, shape, str(path))
 
 
@@ -95,13 +99,13 @@ def find_idx(idx_dir: Path) -> dict[str, Path]:
     InputError: the folder or one of the files does not exist.
   """
   if not idx_dir.is_dir():
-    raise InputError(f'idx_dir {idx_dir} is not a directory; name the folder of the IDX files')
+    raise InputError(f"idx_dir {idx_dir} is not a directory; name the folder of the IDX files")
   paths = {}
   for key, (name, _) in FILES.items():
-    choices = [idx_dir / name, idx_dir / f'{name}.gz']
+    choices = [idx_dir / name, idx_dir / f"{name}.gz"]
     paths[key] = next((path for path in choices if path.is_file()), None)
     if paths[key] is None:
-      raise InputError(f'idx_dir {idx_dir} holds neither {name} nor {name}.gz; it needs all four')
+      raise InputError(f"idx_dir {idx_dir} holds neither {name} nor {name}.gz; it needs all four")
   return paths
 
 
@@ -109,15 +113,16 @@ def download_idx(folder: Path) -> dict[str, Path]:
   """Downloads the four files with TFDS, which checks their checksums: like `find_idx`."""
   import tensorflow_datasets as tfds
 
-  builder = tfds.builder('mnist', data_dir=folder)
-  manager = tfds.download.DownloadManager(download_dir=folder / 'downloads', dataset_name='mnist')
+  builder = tfds.builder("mnist", data_dir=folder)
+  manager = tfds.download.DownloadManager(download_dir=folder / "downloads", dataset_name="mnist")
   try:
-    paths = manager.download({key: f'{builder.URL}{name}.gz' for key, (name, _) in FILES.items()})
+    paths = manager.download({key: f"{builder.URL}{name}.gz" for key, (name, _) in FILES.items()})
   # Whatever the network, the server or the checksum test raise: none of it is a fault of ours.
   except Exception as error:
     raise InputError(
-        f'cannot download MNIST ({" ".join(str(error).split()).rstrip(".")}); '
-        f'name a folder that holds the four IDX files with --idx_dir') from error
+      f"cannot download MNIST ({' '.join(str(error).split()).rstrip('.')}); "
+      f"name a folder that holds the four IDX files with --idx_dir"
+    ) from error
   return {key: Path(path) for key, path in paths.items()}
 
 
@@ -125,11 +130,14 @@ def read_source(paths: dict[str, Path]) -> Mnist:
   """Reads the four IDX files into arrays shaped as `load_mnist` returns them."""
   arrays = {key: read_idx(paths[key], shape) for key, (_, shape) in FILES.items()}
   for key, array in arrays.items():
-    if key.endswith('_labels') and array.max() > 9:
-      raise InputError(f'{paths[key]} holds the label {array.max()}, where labels are 0 to 9')
+    if key.endswith("_labels") and array.max() > 9:
+      raise InputError(f"{paths[key]} holds the label {array.max()}, where labels are 0 to 9")
   return Mnist(
-      arrays['train_data'].reshape(-1, PIXELS), arrays['train_labels'],
-      arrays['test_data'].reshape(-1, PIXELS), arrays['test_labels'])
+    arrays["train_data"].reshape(-1, PIXELS),
+    arrays["train_labels"],
+    arrays["test_data"].reshape(-1, PIXELS),
+    arrays["test_labels"],
+  )
 
 
 def build(paths: dict[str, Path], data_dir: Path) -> None:
@@ -137,24 +145,28 @@ def build(paths: dict[str, Path], data_dir: Path) -> None:
   import tensorflow_datasets as tfds
 
   # The builder reads files that are not compressed, from where the download manager tells it.
-  folder = data_dir / 'idx'
+  folder = data_dir / "idx"
   folder.mkdir()
   local = {}
   for key, path in paths.items():
     content = path.read_bytes()
     local[key] = folder / FILES[key][0]
-    local[key].write_bytes(
-        gzip.decompress(content) if content[:2] == b'\x1f\x8b' else content)
+    local[key].write_bytes(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
 
-  builder = tfds.builder('mnist', data_dir=data_dir, file_format='array_record')
+  builder = tfds.builder("mnist", data_dir=data_dir, file_format="array_record")
   if str(builder.version) != VERSION:
     raise InputError(
-        f'this TFDS prepares MNIST {builder.version}, where qnn_jax reads {VERSION}; '
-        f'install another version of tensorflow-datasets')
+      f"this TFDS prepares MNIST {builder.version}, where qnn_jax reads {VERSION}; "
+      f"install another version of tensorflow-datasets"
+    )
   # What TFDS prints names a directory that is about to be renamed; its progress bars remain.
-  with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(
-      tfds.download.DownloadManager, 'download_and_extract', lambda manager, urls: local):
-    builder.download_and_prepare(download_dir=data_dir / 'downloads', file_format='array_record')
+  with (
+    contextlib.redirect_stdout(io.StringIO()),
+    mock.patch.object(
+      tfds.download.DownloadManager, "download_and_extract", lambda manager, urls: local
+    ),
+  ):
+    builder.download_and_prepare(download_dir=data_dir / "downloads", file_format="array_record")
 
 
 def differences(source: Mnist, prepared: Mnist) -> int:
@@ -163,19 +175,22 @@ def differences(source: Mnist, prepared: Mnist) -> int:
   An image counts together with its label. TFDS shuffles as it prepares, so each split is compared
   as a sorted list.
   """
+
   def rows(images, labels):
     return sorted(row.tobytes() for row in np.column_stack([images, labels]))
 
   return sum(
-      ours != theirs
-      for ours, theirs in zip(rows(*source[:2]) + rows(*source[2:]),
-                              rows(*prepared[:2]) + rows(*prepared[2:]), strict=True))
+    ours != theirs
+    for ours, theirs in zip(
+      rows(*source[:2]) + rows(*source[2:]), rows(*prepared[:2]) + rows(*prepared[2:]), strict=True
+    )
+  )
 
 
 def install(prepared: Path, target: Path) -> None:
   """Renames the finished directory into place; what was there is kept until that has worked."""
   target.parent.mkdir(parents=True, exist_ok=True)
-  old = target.with_name(f'.{target.name}.old-{secrets.token_hex(4)}')
+  old = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
   replaced = target.exists()
   if replaced:
     target.rename(old)
@@ -200,51 +215,54 @@ def prepare(data_dir: Path, idx_dir: Path | None, overwrite: bool) -> None:
   Raises:
     InputError: one sentence on what is missing or wrong. Nothing has been changed then.
   """
-  target = data_dir / 'mnist' / VERSION
+  target = data_dir / "mnist" / VERSION
   if target.exists() and not overwrite:
-    raise InputError(f'{target} exists already; pass --overwrite to replace it')
+    raise InputError(f"{target} exists already; pass --overwrite to replace it")
   if idx_dir is not None:
     read_source(find_idx(idx_dir))  # Tell of bad files before TensorFlow is asked for.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     import tensorflow  # noqa: F401
   except ImportError as error:
     raise InputError(
-        'preparing MNIST needs TensorFlow, which reading it does not; '
-        'install it with `pip install tensorflow`') from error
+      "preparing MNIST needs TensorFlow, which reading it does not; "
+      "install it with `pip install tensorflow`"
+    ) from error
   try:
-    with tempfile.TemporaryDirectory(prefix='prepare_mnist-') as downloads:
+    with tempfile.TemporaryDirectory(prefix="prepare_mnist-") as downloads:
       paths = download_idx(Path(downloads)) if idx_dir is None else find_idx(idx_dir)
       source = read_source(paths)
       data_dir.mkdir(parents=True, exist_ok=True)
       # Inside data_dir, so that the last step is a rename on one file system.
-      with tempfile.TemporaryDirectory(prefix='.prepare_mnist-', dir=data_dir) as name:
+      with tempfile.TemporaryDirectory(prefix=".prepare_mnist-", dir=data_dir) as name:
         folder = Path(name)
         build(paths, folder)
         wrong = differences(source, decode_mnist(folder))
         if wrong:
-          raise InputError(f'{wrong} of the images prepared differ from the source; try again')
-        install(folder / 'mnist' / VERSION, target)
+          raise InputError(f"{wrong} of the images prepared differ from the source; try again")
+        install(folder / "mnist" / VERSION, target)
   except OSError as error:
-    raise InputError(f'cannot write {data_dir} ({error}); name another --data_dir') from error
+    raise InputError(f"cannot write {data_dir} ({error}); name another --data_dir") from error
   print(
-      f'{target}: {TRAIN_SIZE:,} training and {TEST_SIZE:,} test images with their labels; '
-      f'every one compared with the source, all equal.')
+    f"{target}: {TRAIN_SIZE:,} training and {TEST_SIZE:,} test images with their labels; "
+    f"every one compared with the source, all equal."
+  )
 
 
 def main(argv: list[str]) -> None:
   """Flags and one call."""
   if len(argv) > 1:
-    raise app.UsageError(f'unknown argument {argv[1]}; everything is given by flags')
+    raise app.UsageError(f"unknown argument {argv[1]}; everything is given by flags")
   try:
     prepare(
-        Path(DATA_DIR.value).expanduser(),
-        Path(IDX_DIR.value).expanduser() if IDX_DIR.value else None,
-        OVERWRITE.value)
+      Path(DATA_DIR.value).expanduser(),
+      Path(IDX_DIR.value).expanduser() if IDX_DIR.value else None,
+      OVERWRITE.value,
+    )
   except InputError as error:
-    sys.exit(f'prepare_mnist: {error}')
+    sys.exit(f"prepare_mnist: {error}")
 
 
-if __name__ == '__main__':
-  flags.mark_flag_as_required('data_dir')
+if __name__ == "__main__":
+  flags.mark_flag_as_required("data_dir")
   app.run(main)

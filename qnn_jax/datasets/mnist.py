@@ -20,8 +20,8 @@ from absl import logging
 
 from qnn_jax.errors import InputError
 
-DEFAULT_DATA_DIR = Path(__file__).parent / 'tfds'
-VERSION = '3.0.1'
+DEFAULT_DATA_DIR = Path(__file__).parent / "tfds"
+VERSION = "3.0.1"
 
 PIXELS = 28 * 28
 TRAIN_SIZE = 60_000
@@ -48,7 +48,7 @@ _SHAPES = Mnist((TRAIN_SIZE, PIXELS), (TRAIN_SIZE,), (TEST_SIZE, PIXELS), (TEST_
 
 
 def load_mnist(
-    data_dir: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
+  data_dir: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
 ) -> Mnist:
   """Loads MNIST, from the array cache if it has been decoded before.
 
@@ -71,7 +71,7 @@ def load_mnist(
   data_dir = DEFAULT_DATA_DIR if data_dir is None else _path(data_dir)
   digest = _digest(data_dir)
   folder = _default_cache_dir() if cache_dir is None else _path(cache_dir)
-  cache = folder / f'mnist-{digest[:32]}.bin'
+  cache = folder / f"mnist-{digest[:32]}.bin"
   mnist = _read_cache(cache)
   if mnist is None:
     mnist = decode_mnist(data_dir)
@@ -79,8 +79,11 @@ def load_mnist(
       _write_cache(cache, mnist)
     except OSError as error:
       logging.log_first_n(
-          logging.WARNING, 'MNIST is decoded anew each time, for its cache cannot be written: %s',
-          1, error)
+        logging.WARNING,
+        "MNIST is decoded anew each time, for its cache cannot be written: %s",
+        1,
+        error,
+      )
   return mnist
 
 
@@ -102,19 +105,18 @@ def decode_mnist(data_dir: str | os.PathLike) -> Mnist:
     import tensorflow_datasets as tfds  # Slow to import, and a cache hit does without it.
   try:
     with _quiet():
-      builder = tfds.builder(f'mnist:{VERSION}', data_dir=data_dir, file_format='array_record')
+      builder = tfds.builder(f"mnist:{VERSION}", data_dir=data_dir, file_format="array_record")
       sources = builder.as_data_source()
-      test = _decode_split(sources, 'test', TEST_SIZE)  # The smaller first: fails sooner.
-      train = _decode_split(sources, 'train', TRAIN_SIZE)
+      test = _decode_split(sources, "test", TEST_SIZE)  # The smaller first: fails sooner.
+      train = _decode_split(sources, "train", TRAIN_SIZE)
   except (ImportError, MemoryError):
     raise
   # A damaged directory shows itself as whatever the JSON, protobuf, array_record, Pillow or TFDS
   # readers happen to raise: none of them promises a type.
   except Exception as error:
-    reason = ' '.join(str(error).split()).rstrip('.').replace('. ', ', ')
+    reason = " ".join(str(error).split()).rstrip(".").replace(". ", ", ")
     raise InputError(
-        f'cannot read MNIST from {_folder(data_dir)} ({reason}); '
-        f'{_remedy(data_dir, overwrite=True)}'
+      f"cannot read MNIST from {_folder(data_dir)} ({reason}); {_remedy(data_dir, overwrite=True)}"
     ) from error
   return Mnist(*train, *test)
 
@@ -122,16 +124,16 @@ def decode_mnist(data_dir: str | os.PathLike) -> Mnist:
 def _decode_split(sources, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
   """Decodes one split into images [size, 784] and labels [size]."""
   if split not in sources:
-    raise ValueError(f'its metadata names no {split} split')
+    raise ValueError(f"its metadata names no {split} split")
   source = sources[split]
   if len(source) != size:
-    raise ValueError(f'its {split} split has {len(source)} images where MNIST has {size}')
+    raise ValueError(f"its {split} split has {len(source)} images where MNIST has {size}")
   images = np.empty((size, PIXELS), np.uint8)
   labels = np.empty(size, np.uint8)
   for i, example in enumerate(source):
-    image, label = example['image'], example['label']
+    image, label = example["image"], example["label"]
     if image.size != PIXELS or not 0 <= label <= 9:
-      raise ValueError(f'its {split} image {i} has shape {image.shape} and label {label}')
+      raise ValueError(f"its {split} image {i} has shape {image.shape} and label {label}")
     images[i], labels[i] = image.reshape(-1), label
   return images, labels
 
@@ -144,7 +146,7 @@ def _quiet():
   with warnings.catch_warnings():
     # Deprecations among third parties are no news for our user, nor a reason to fail for a program
     # that treats warnings as errors. Some appear at import, some with the first decoded image.
-    warnings.simplefilter('ignore')
+    warnings.simplefilter("ignore")
     logger.disabled = True  # "OpenCV is not installed ...", once a process.
     try:
       yield
@@ -157,36 +159,36 @@ def _path(name: str | os.PathLike) -> Path:
 
 
 def _folder(data_dir: Path) -> Path:
-  return data_dir / 'mnist' / VERSION
+  return data_dir / "mnist" / VERSION
 
 
 def _remedy(data_dir: Path, overwrite: bool = False) -> str:
   """The end of an error's sentence: what would be right, and how to get there."""
-  command = f'python scripts/prepare_mnist.py --data_dir={shlex.quote(str(data_dir))}'
+  command = f"python scripts/prepare_mnist.py --data_dir={shlex.quote(str(data_dir))}"
   if overwrite:
-    command += ' --overwrite'
+    command += " --overwrite"
   if data_dir == DEFAULT_DATA_DIR:
-    return f'install the package anew, or prepare MNIST with `{command}`'
+    return f"install the package anew, or prepare MNIST with `{command}`"
   return (
-      f'leave data_dir out to use the MNIST that comes with the package, or name a TFDS directory '
-      f'with mnist/{VERSION} in array_record format, such as `{command}` makes')
+    f"leave data_dir out to use the MNIST that comes with the package, or name a TFDS directory "
+    f"with mnist/{VERSION} in array_record format, such as `{command}` makes"
+  )
 
 
 def _files(data_dir: Path) -> list[Path]:
   """The files of the prepared dataset, sorted; InputError if there are none to speak of."""
   if not data_dir.is_dir():
-    raise InputError(f'data_dir {data_dir} is not a directory; {_remedy(data_dir)}')
+    raise InputError(f"data_dir {data_dir} is not a directory; {_remedy(data_dir)}")
   folder = _folder(data_dir)
   try:
     files = sorted(path for path in folder.iterdir() if path.is_file())
   except (FileNotFoundError, NotADirectoryError):
-    raise InputError(f'data_dir {data_dir} holds no mnist/{VERSION}; {_remedy(data_dir)}') from None
+    raise InputError(f"data_dir {data_dir} holds no mnist/{VERSION}; {_remedy(data_dir)}") from None
   except OSError as error:
-    raise InputError(f'cannot read {folder} ({error.strerror}); {_remedy(data_dir)}') from error
+    raise InputError(f"cannot read {folder} ({error.strerror}); {_remedy(data_dir)}") from error
   # Without its metadata TFDS would treat the dataset as not prepared yet.
-  if not any(path.name == 'dataset_info.json' for path in files):
-    raise InputError(
-        f'{folder} has no dataset_info.json; {_remedy(data_dir, overwrite=True)}')
+  if not any(path.name == "dataset_info.json" for path in files):
+    raise InputError(f"{folder} has no dataset_info.json; {_remedy(data_dir, overwrite=True)}")
   return files
 
 
@@ -195,19 +197,19 @@ def _digest(data_dir: Path) -> str:
   digest = hashlib.sha256()
   for path in _files(data_dir):
     try:
-      with path.open('rb') as stream:
-        content = hashlib.file_digest(stream, 'sha256').digest()
+      with path.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").digest()
     except OSError as error:
-      raise InputError(f'cannot read {path} ({error.strerror}); {_remedy(data_dir)}') from error
-    name = path.name.encode('utf-8', 'surrogateescape')
+      raise InputError(f"cannot read {path} ({error.strerror}); {_remedy(data_dir)}") from error
+    name = path.name.encode("utf-8", "surrogateescape")
     digest.update(len(name).to_bytes(8) + name + content)
   return digest.hexdigest()
 
 
 def _default_cache_dir() -> Path:
-  base = os.environ.get('XDG_CACHE_HOME', '')
+  base = os.environ.get("XDG_CACHE_HOME", "")
   # The XDG rules: a relative path is to be ignored.
-  return _path(base if os.path.isabs(base) else '~/.cache') / 'qnn_jax'
+  return _path(base if os.path.isabs(base) else "~/.cache") / "qnn_jax"
 
 
 # The cache file: the four arrays end to end, then their CRC-32. A plain read into one buffer is
@@ -233,9 +235,9 @@ def _read_cache(cache: Path) -> Mnist | None:
 def _write_cache(cache: Path, mnist: Mnist) -> None:
   """Writes the cache under a name of its own, then renames it: no reader sees half a file."""
   cache.parent.mkdir(parents=True, exist_ok=True)
-  temporary = cache.with_name(f'.{cache.name}.{os.getpid()}-{secrets.token_hex(4)}')
+  temporary = cache.with_name(f".{cache.name}.{os.getpid()}-{secrets.token_hex(4)}")
   try:
-    with temporary.open('xb') as stream:
+    with temporary.open("xb") as stream:
       checksum = 0
       for array in mnist:
         checksum = zlib.crc32(array, checksum)

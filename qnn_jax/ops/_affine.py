@@ -26,9 +26,9 @@ def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
   [[3.0], [3.0]]
   """
   x, kernel, bias = _arguments.promote(x, kernel, bias)
-  m = _arguments.last_axis('affine', 'bias', bias)
+  m = _arguments.last_axis("affine", "bias", bias)
   n = x.shape[-1] if x.ndim else 0
-  _arguments.check_shapes('affine', x, {'kernel': (kernel, (n, m)), 'bias': (bias, (m,))})
+  _arguments.check_shapes("affine", x, {"kernel": (kernel, (n, m)), "bias": (bias, (m,))})
   return _affine(_arguments.as_rows(x), kernel, bias).reshape(*x.shape[:-1], m)
 
 

@@ -24,18 +24,18 @@ def promote(*arrays: jax.Array) -> tuple[jax.Array, ...]:
 def check_shapes(op: str, x: jax.Array, expected: dict[str, tuple[jax.Array, tuple[int, ...]]]):
   """Raises InputError unless x is [..., n] and every named array has its expected shape."""
   if x.ndim < 1:
-    raise InputError(f'{op}: x must be [..., n] with the features last, got a scalar')
+    raise InputError(f"{op}: x must be [..., n] with the features last, got a scalar")
   for name, (array, shape) in expected.items():
     if array.shape != shape:
       raise InputError(
-          f'{op}: {name} has shape {array.shape}, but {shape} is needed for x of shape {x.shape}'
+        f"{op}: {name} has shape {array.shape}, but {shape} is needed for x of shape {x.shape}"
       )
 
 
 def last_axis(op: str, name: str, array: jax.Array) -> int:
   """Number of neurons m, read off the last axis of `array`."""
   if array.ndim < 1:
-    raise InputError(f'{op}: {name} must have the neurons as its last axis, got a scalar')
+    raise InputError(f"{op}: {name} must have the neurons as its last axis, got a scalar")
   return array.shape[-1]
 
 

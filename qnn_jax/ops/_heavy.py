@@ -31,14 +31,14 @@ def heavy(x: jax.Array, heavy_kernel: jax.Array, kernel: jax.Array, bias: jax.Ar
   [[24.0]]
   """
   x, heavy_kernel, kernel, bias = _arguments.promote(x, heavy_kernel, kernel, bias)
-  m = _arguments.last_axis('heavy', 'bias', bias)
+  m = _arguments.last_axis("heavy", "bias", bias)
   n = x.shape[-1] if x.ndim else 0
   expected = {
-      'heavy_kernel': (heavy_kernel, (n, m)),
-      'kernel': (kernel, (n, m)),
-      'bias': (bias, (m,)),
+    "heavy_kernel": (heavy_kernel, (n, m)),
+    "kernel": (kernel, (n, m)),
+    "bias": (bias, (m,)),
   }
-  _arguments.check_shapes('heavy', x, expected)
+  _arguments.check_shapes("heavy", x, expected)
   return _heavy(_arguments.as_rows(x), heavy_kernel, kernel, bias).reshape(*x.shape[:-1], m)
 
 
@@ -66,7 +66,9 @@ _heavy.defvjp(_heavy_fwd, _heavy_bwd)
 def heavy_reference(x, heavy_kernel, kernel, bias):
   """One sample, term by term: x [n] -> z [m], z_k = b_k + sum_i w_ki a_i + h_ki a_i^2."""
   n, m = kernel.shape
-  return jnp.stack([
+  return jnp.stack(
+    [
       bias[k] + sum(kernel[i, k] * x[i] + heavy_kernel[i, k] * x[i] ** 2 for i in range(n))
       for k in range(m)
-  ])
+    ]
+  )

@@ -18,7 +18,7 @@ from qnn_jax.ops import _arguments, _symmetric, _tiles
 
 
 def quadratic(
-    x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array, *, cache: bool = True
+  x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array, *, cache: bool = True
 ) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every symmetric Q_k in packed storage.
 
@@ -45,14 +45,14 @@ def quadratic(
   [10.0]
   """
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
-  m = _arguments.last_axis('quadratic', 'bias', bias)
+  m = _arguments.last_axis("quadratic", "bias", bias)
   n = x.shape[-1] if x.ndim else 0
   expected = {
-      'q': (q, (_symmetric.packed_size(n), m)),
-      'kernel': (kernel, (n, m)),
-      'bias': (bias, (m,)),
+    "q": (q, (_symmetric.packed_size(n), m)),
+    "kernel": (kernel, (n, m)),
+    "bias": (bias, (m,)),
   }
-  _arguments.check_shapes('quadratic', x, expected)
+  _arguments.check_shapes("quadratic", x, expected)
   rows = _arguments.as_rows(x)
   # Measured, docs/performance.md: below this the plain form's few large steps are faster.
   tiled = n >= 64 and n * m >= 2048 or not cache
@@ -87,10 +87,10 @@ def quadratic_full(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Arra
   [10.0]
   """
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
-  m = _arguments.last_axis('quadratic_full', 'bias', bias)
+  m = _arguments.last_axis("quadratic_full", "bias", bias)
   n = x.shape[-1] if x.ndim else 0
-  expected = {'q': (q, (m, n, n)), 'kernel': (kernel, (n, m)), 'bias': (bias, (m,))}
-  _arguments.check_shapes('quadratic_full', x, expected)
+  expected = {"q": (q, (m, n, n)), "kernel": (kernel, (n, m)), "bias": (bias, (m,))}
+  _arguments.check_shapes("quadratic_full", x, expected)
   _check_symmetric(q)
   return _quadratic_full(_arguments.as_rows(x), q, kernel, bias).reshape(*x.shape[:-1], m)
 
@@ -100,7 +100,7 @@ def _check_symmetric(q):
   if isinstance(q, jax.core.Tracer):
     return
   values = np.asarray(q).astype(np.float64)
-  with np.errstate(invalid='ignore'):  # infinity less infinity
+  with np.errstate(invalid="ignore"):  # infinity less infinity
     gap = np.abs(values - values.swapaxes(1, 2))
     # An update computed in floating point may leave the halves a few roundings apart.
     tolerance = 8 * float(jnp.finfo(q.dtype).eps) * np.abs(values).max(initial=0)
@@ -108,8 +108,8 @@ def _check_symmetric(q):
   if (gap > tolerance).any():
     k, i, j = np.unravel_index(gap.argmax(), gap.shape)
     raise InputError(
-        f'quadratic_full: q must be symmetric, but q[{k}, {i}, {j}] = {values[k, i, j]:g} and '
-        f'q[{k}, {j}, {i}] = {values[k, j, i]:g}; pass (q + q.swapaxes(1, 2)) / 2'
+      f"quadratic_full: q must be symmetric, but q[{k}, {i}, {j}] = {values[k, i, j]:g} and "
+      f"q[{k}, {j}, {i}] = {values[k, j, i]:g}; pass (q + q.swapaxes(1, 2)) / 2"
     )
 
 
@@ -159,8 +159,8 @@ def _quadratic_full(x, q, kernel, bias):
 
 
 def _quadratic_full_fwd(x, q, kernel, bias):
-  v = jnp.einsum('Bi,mij->Bmj', x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
-  z = jnp.einsum('Bmj,Bj->Bm', v, x) + x @ kernel + bias  # (24)
+  v = jnp.einsum("Bi,mij->Bmj", x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
+  z = jnp.einsum("Bmj,Bj->Bm", v, x) + x @ kernel + bias  # (24)
   return z, (x, v, kernel)  # 'Cache for BP' in Algorithm 1
 
 
@@ -172,8 +172,8 @@ def _quadratic_full_bwd(residuals, delta):
 
 def _backward(residuals, delta):
   x, v, kernel = residuals
-  dx = delta @ kernel.T + 2 * jnp.einsum('Bm,Bmj->Bj', delta, v)  # (47) without g'
-  outer = jnp.einsum('Bm,Bi,Bj->mij', delta, x, x)
+  dx = delta @ kernel.T + 2 * jnp.einsum("Bm,Bmj->Bj", delta, v)  # (47) without g'
+  outer = jnp.einsum("Bm,Bi,Bj->mij", delta, x, x)
   dq = outer * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))  # (37) with M(a) of (35)
   dkernel = x.T @ delta  # (31)
   dbias = delta.sum(0)  # (28)

@@ -7,7 +7,7 @@ from qnn_jax.ops import _arguments
 
 
 def reduced_quadratic(
-    x: jax.Array, w: jax.Array, b: jax.Array, u: jax.Array, c: jax.Array
+  x: jax.Array, w: jax.Array, b: jax.Array, u: jax.Array, c: jax.Array
 ) -> jax.Array:
   """z = (W a + b) * (U a + c), the product of two affine maps of the same input.
 
@@ -30,10 +30,10 @@ def reduced_quadratic(
   [[12.0], [12.0]]
   """
   x, w, b, u, c = _arguments.promote(x, w, b, u, c)
-  m = _arguments.last_axis('reduced_quadratic', 'b', b)
+  m = _arguments.last_axis("reduced_quadratic", "b", b)
   n = x.shape[-1] if x.ndim else 0
-  expected = {'w': (w, (n, m)), 'b': (b, (m,)), 'u': (u, (n, m)), 'c': (c, (m,))}
-  _arguments.check_shapes('reduced_quadratic', x, expected)
+  expected = {"w": (w, (n, m)), "b": (b, (m,)), "u": (u, (n, m)), "c": (c, (m,))}
+  _arguments.check_shapes("reduced_quadratic", x, expected)
   rows = _arguments.as_rows(x)
   # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
   form = _one_product if len(rows) > 1 and m <= 32 else _reduced_quadratic

@@ -22,8 +22,8 @@ def matrix_size(packed: int) -> int:
   n = (int(np.sqrt(8 * packed + 1)) - 1) // 2
   if packed_size(n) != packed:
     raise InputError(
-        f'{packed} is not the packed size n(n+1)/2 of any symmetric matrix; '
-        f'{packed_size(n)} is, of {n} x {n}, and {packed_size(n + 1)}, of {n + 1} x {n + 1}'
+      f"{packed} is not the packed size n(n+1)/2 of any symmetric matrix; "
+      f"{packed_size(n)} is, of {n} x {n}, and {packed_size(n + 1)}, of {n + 1} x {n + 1}"
     )
   return n
 

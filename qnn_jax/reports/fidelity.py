@@ -48,8 +48,7 @@ def fidelity(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats]) -
     rms=_rms(difference.values()),
     cells=len(common),
     rms_by_size=tuple(
-      (size, _rms(d for cell, d in difference.items() if cell.train_size == size))
-      for size in sizes
+      (size, _rms(d for cell, d in difference.items() if cell.train_size == size)) for size in sizes
     ),
     rows=len(rows),
     rows_kept=sum(_keeps_order(ours, theirs) for ours, theirs in rows),

@@ -48,8 +48,9 @@ def read_paper_table4() -> dict[Cell, Stats]:
   source = importlib.resources.files("qnn_jax.reports") / "paper_table4.csv"
   lines = source.read_text(encoding="utf-8").splitlines()
   table = {
-    Cell(int(row["train_size"]), int(row["epochs"]), int(row["hidden"]), row["model"]):
-      Stats(*(float(row[name]) for name in Stats._fields))
+    Cell(int(row["train_size"]), int(row["epochs"]), int(row["hidden"]), row["model"]): Stats(
+      *(float(row[name]) for name in Stats._fields)
+    )
     for row in csv.DictReader(lines)
   }
   return {cell: table[cell] for cell in sorted(table, key=cell_order)}

@@ -108,7 +108,10 @@ def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
   figure = Figure(figsize=(width, height))
   FigureCanvasAgg(figure)
   axes = figure.subplots(
-    rows, columns, squeeze=False, sharex=True,
+    rows,
+    columns,
+    squeeze=False,
+    sharex=True,
     gridspec_kw={
       "left": _LEFT / width,
       "right": 1 - _RIGHT / width,
@@ -120,11 +123,20 @@ def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
   )
   left = 0.25 / width
   figure.text(
-    left, 1 - 0.2 / height, "Table 4 reproduced: quadratic neurons on MNIST",
-    fontsize=15, weight="bold", va="top",
+    left,
+    1 - 0.2 / height,
+    "Table 4 reproduced: quadratic neurons on MNIST",
+    fontsize=15,
+    weight="bold",
+    va="top",
   )
   figure.text(
-    left, 1 - 0.53 / height, "\n".join(subtitle), fontsize=10, color=_GREY, va="top",
+    left,
+    1 - 0.53 / height,
+    "\n".join(subtitle),
+    fontsize=10,
+    color=_GREY,
+    va="top",
     linespacing=1.3,
   )
   middle = (bottom + height - top) / 2 / height
@@ -133,7 +145,13 @@ def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
     # A single row of panels is too low for the whole label in one line.
     label += ",\neach panel to its own scale" if rows == 1 else ", each panel to its own scale"
   figure.text(
-    0.23 / width, middle, label, rotation=90, va="center", ha="center", multialignment="center",
+    0.23 / width,
+    middle,
+    label,
+    rotation=90,
+    va="center",
+    ha="center",
+    multialignment="center",
     fontsize=9 if "\n" in label else 10.5,
   )
   return figure, axes
@@ -142,8 +160,7 @@ def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
 def _wrap(line: str, characters: int) -> list[str]:
   clauses = line.removeprefix("fidelity: ").split("; ")
   return [
-    text for clause in clauses
-    for text in textwrap.wrap(clause[0].upper() + clause[1:], characters)
+    text for clause in clauses for text in textwrap.wrap(clause[0].upper() + clause[1:], characters)
   ]
 
 
@@ -159,8 +176,16 @@ def _draw_panel(ax, size, epochs, ours, paper, styles) -> None:
     if theirs:
       hidden, stats = zip(*theirs)
       ax.plot(
-        hidden, [s.mean for s in stats], color=colour, linestyle=(0, (3, 2)), linewidth=1,
-        marker=marker, markersize=8, markerfacecolor="none", markeredgewidth=1, zorder=3,
+        hidden,
+        [s.mean for s in stats],
+        color=colour,
+        linestyle=(0, (3, 2)),
+        linewidth=1,
+        marker=marker,
+        markersize=8,
+        markerfacecolor="none",
+        markeredgewidth=1,
+        zorder=3,
       )
     mine = _series(ours, size, epochs, model)
     if mine:
@@ -199,14 +224,28 @@ def _legend(figure, styles, ours_label: str, with_paper: bool) -> None:
   handles.append((band, Line2D([], [], color=_GREY, marker="o", markersize=4, linewidth=1.6)))
   labels.append(ours_label)
   if with_paper:
-    handles.append(Line2D(
-      [], [], color=_GREY, linestyle=(0, (3, 2)), linewidth=1, marker="o", markersize=8,
-      markerfacecolor="none",
-    ))
+    handles.append(
+      Line2D(
+        [],
+        [],
+        color=_GREY,
+        linestyle=(0, (3, 2)),
+        linewidth=1,
+        marker="o",
+        markersize=8,
+        markerfacecolor="none",
+      )
+    )
     labels.append("the paper's")
   columns = int(figure.get_figwidth() / _LEGEND_ENTRY)
   figure.legend(
-    handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0),
-    ncols=min(columns, len(handles)), frameon=False, fontsize=10, columnspacing=1.6,
+    handles,
+    labels,
+    loc="lower center",
+    bbox_to_anchor=(0.5, 0.0),
+    ncols=min(columns, len(handles)),
+    frameon=False,
+    fontsize=10,
+    columnspacing=1.6,
     handlelength=2.2,
   )

@@ -12,8 +12,21 @@ Summary = Mapping[Cell, CellSummary]
 Paper = Mapping[Cell, Stats]
 
 CSV_FIELDS = (
-  "train_size", "epochs", "hidden", "model", "mean", "std", "best", "worst", "runs", "diverged",
-  "paper_mean", "paper_std", "paper_best", "paper_worst", "difference",
+  "train_size",
+  "epochs",
+  "hidden",
+  "model",
+  "mean",
+  "std",
+  "best",
+  "worst",
+  "runs",
+  "diverged",
+  "paper_mean",
+  "paper_std",
+  "paper_best",
+  "paper_worst",
+  "difference",
 )
 _MISSING = "-"
 
@@ -54,9 +67,7 @@ def header_line(models: Sequence[str] = PAPER_MODELS) -> str:
   return _line(header_cells(models), models)
 
 
-def row_line(
-  row: Row, summary: Summary, paper: Paper, models: Sequence[str] = PAPER_MODELS
-) -> str:
+def row_line(row: Row, summary: Summary, paper: Paper, models: Sequence[str] = PAPER_MODELS) -> str:
   """`row_cells` in aligned columns: one line of at most 100 characters for up to four models."""
   return _line(row_cells(row, summary, paper, models), models)
 

@@ -49,11 +49,11 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
       raise InputError(f"{name} must hold at least one value and each once, got {tuple(values)}")
   for name in ("train_sizes", "epochs", "hidden"):
     if not all(isinstance(value, int) for value in config[name]) or min(config[name]) < 1:
-      raise InputError(
-        f"{name} must be whole numbers of at least 1, got {tuple(config[name])}"
-      )
+      raise InputError(f"{name} must be whole numbers of at least 1, got {tuple(config[name])}")
   if config.seeds < 1:
-    raise InputError(f"seeds, the number of training runs a cell, must be at least 1, got {config.seeds}")
+    raise InputError(
+      f"seeds, the number of training runs a cell, must be at least 1, got {config.seeds}"
+    )
   for name in ("learning_rate", "init_scale"):
     if not 0 < config[name] < float("inf"):
       raise InputError(f"{name} must be a positive number, got {config[name]}")

@@ -72,7 +72,7 @@ def read_checkpoint(
   if len(data) <= 4 or zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
     logging.warning("%s is damaged; its runs begin again", path)
     return None
-  return pickle.loads(data[4:])  # noqa: S301, our own file, whole as its checksum says
+  return pickle.loads(data[4:])
 
 
 def remove_checkpoint(workdir: pathlib.Path, size: int, seeds: Sequence[int]) -> None:
@@ -80,9 +80,7 @@ def remove_checkpoint(workdir: pathlib.Path, size: int, seeds: Sequence[int]) ->
   _checkpoint_path(workdir, size, seeds).unlink(missing_ok=True)
 
 
-def unfinished(
-  runs: Iterable[Run], cells: Sequence[Any], seeds: Sequence[int]
-) -> tuple[int, ...]:
+def unfinished(runs: Iterable[Run], cells: Sequence[Any], seeds: Sequence[int]) -> tuple[int, ...]:
   """The seeds that lack a run of any of these cells."""
   done = {(run.cell, run.seed) for run in runs}
   return tuple(seed for seed in seeds if any((cell, seed) not in done for cell in cells))

@@ -56,7 +56,10 @@ class Worker:
     self.grid = grid
     # A pixel that is zero in every training image has no influence on any training.
     self.keep = data.train_images.any(0)
-    self.data = jnp.asarray(data.train_images[:, self.keep]), jnp.asarray(data.train_labels, "int32")
+    self.data = (
+      jnp.asarray(data.train_images[:, self.keep]),
+      jnp.asarray(data.train_labels, "int32"),
+    )
     self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
     trainer = per_sample.make_trainer(grid.fleet, grid.method)
     self.start = _compile.jit(
@@ -74,9 +77,7 @@ class Worker:
     """Trains the shard from its last checkpoint, if there is one; says what is done as it goes."""
     grid, seeds = self.grid, shard.seeds
     begin = time.perf_counter()
-    order = sample_order(
-      seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order
-    )
+    order = sample_order(seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order)
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
     chunks = [(chunk, int(chunk.valid.sum())) for chunk in chunks]
     start = init(grid.fleet, seeds)

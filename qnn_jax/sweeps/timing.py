@@ -23,7 +23,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     if model not in LAYERS:
       raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
   if "ann" not in config.models:
-    raise InputError(f"models must hold 'ann', to which the others are compared, got {config.models}")
+    raise InputError(
+      f"models must hold 'ann', to which the others are compared, got {config.models}"
+    )
   for name in ("train_size", "epochs", "hidden"):
     if config[name] < 1:
       raise InputError(f"{name} must be at least 1, got {config[name]}")
@@ -54,7 +56,7 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
     )
     trainer = per_sample.make_trainer(fleet, method)
     start = init(fleet, range(seeds))
-    fresh = lambda: trainer.start(per_sample.drop_inputs(start, keep))  # noqa: B023, E731
+    fresh = lambda: trainer.start(per_sample.drop_inputs(start, keep))  # noqa: B023
     jax.block_until_ready(trainer.run(fresh(), *train, chunks[0]))  # compiles
     nets[model] = [fleet, trainer, start, fresh(), []]
   for _ in range(config.epochs):

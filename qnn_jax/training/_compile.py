@@ -49,6 +49,6 @@ def _accepted(backend: str, once: bool) -> dict[str, object] | None:
     try:
       jax.jit(lambda x: x + 1, compiler_options={name: value}).lower(1.0).compile()
       accepted[name] = value
-    except Exception:  # noqa: BLE001, XLA raises its own error types
+    except Exception:
       continue
   return accepted or None

@@ -101,7 +101,9 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
     InputError: if size is not in 1..available.
   """
   if not 1 <= size <= available:
-    raise InputError(f"the training size must be 1 to {available}, the samples there are, got {size}")
+    raise InputError(
+      f"the training size must be 1 to {available}, the samples there are, got {size}"
+    )
   numbers = jnp.zeros(len(seeds), jnp.uint32) if shared else jnp.asarray(seeds, jnp.uint32)
 
   def draw(number):

@@ -32,7 +32,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.training import _compile
 from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, module_tail
-from qnn_jax.training.fleet import Fleet, Net, Params
+from qnn_jax.training.fleet import Fleet, Params
 
 METHODS = ("block", "scan")
 
@@ -62,7 +62,9 @@ class Method:
     if self.name not in METHODS:
       raise InputError(f"unknown method '{self.name}'; choose one of {', '.join(METHODS)}")
     if self.block < 1 or self.sub_block < 1:
-      raise InputError(f"block and sub_block must be at least 1, got {self.block}, {self.sub_block}")
+      raise InputError(
+        f"block and sub_block must be at least 1, got {self.block}, {self.sub_block}"
+      )
 
 
 class Chunk(NamedTuple):
@@ -182,9 +184,11 @@ def _scan_trainer(fleet):
     def step(params, i):
       x = as_inputs(inputs[i], fleet.dtype)
       grads = jax.grad(loss)(params, x, _one_hot(labels[i], fleet))
-      return jax.tree.map(lambda p, grad: p - fleet.learning_rate * grad, params, grads), None  # (7)
+      return jax.tree.map(
+        lambda p, grad: p - fleet.learning_rate * grad, params, grads
+      ), None  # (7)
 
-    run_seed = lambda params, order: jax.lax.scan(step, params, order)[0]  # noqa: E731
+    run_seed = lambda params, order: jax.lax.scan(step, params, order)[0]
     if order.shape[0] == 1:
       return jax.vmap(run_seed, in_axes=(0, None))(params, order[0])
     return jax.vmap(run_seed)(params, order)
@@ -193,7 +197,7 @@ def _scan_trainer(fleet):
     order = chunk.order.swapaxes(0, 1).reshape(chunk.order.shape[1], -1)
     return [run_net(net, params, inputs, labels, order) for net, params in zip(fleet.nets, state)]
 
-  copy = lambda params: jax.tree.map(jnp.copy, params)  # noqa: E731, run gives its state up
+  copy = lambda params: jax.tree.map(jnp.copy, params)  # run gives its state up
   return Trainer(copy, _compile.jit(run, donate_argnums=0), lambda state: state)
 
 

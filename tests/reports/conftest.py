@@ -19,7 +19,9 @@ def make_runs(paper):
     rng = random.Random(0)
     return [
       Run(c.model, c.train_size, c.epochs, c.hidden, seed, stats.mean + rng.gauss(0, scatter))
-      for c, stats in paper.items() if c.train_size in sizes and c.epochs in epochs
+      for c, stats in paper.items()
+      if c.train_size in sizes and c.epochs in epochs
       for seed in range(seeds)
     ]
+
   return make

@@ -13,7 +13,8 @@ def row(*means, size=600, hidden=10, models=("ann", "qnn", "rpqnn", "heavy"), ki
   rest = (1.0, 100.0, 0.0, 25, 0)[: len(kind._fields) - 1]
   return {
     Cell(size, 5, hidden, model): kind(mean, *rest)
-    for model, mean in zip(models, means) if mean is not None
+    for model, mean in zip(models, means)
+    if mean is not None
   }
 
 
@@ -31,30 +32,37 @@ def test_root_mean_square_by_hand_over_common_cells_only():
   assert result.rows == 0
   assert fidelity_line(result) == (
     "fidelity: 2.16 points root-mean-square from the paper's means over 3 cells; "
-    "no row has all three models yet")
+    "no row has all three models yet"
+  )
 
 
-@pytest.mark.parametrize("paper, ours, kept", [
-  ((10.0, 70.0, 30.0), (9.0, 60.0, 59.9), True),
-  ((10.0, 70.0, 30.0), (9.0, 60.0, 60.0), False),  # a tie of ours is not the paper's order
-  ((10.0, 70.0, 30.0), (31.0, 70.0, 30.0), False),
-  ((91.3, 92.0, 90.0), (91.2, 93.0, 91.1), True),  # the order need not be ann < rpqnn < qnn
-  ((50.0, 70.0, 50.0), (52.0, 70.0, 51.0), True),  # where the paper ties, any order is right
-  ((50.0, 70.0, 50.0), (51.0, 70.0, 52.0), True),
-  ((50.0, 70.0, 50.0), (51.0, 51.5, 52.0), False),
-])
+@pytest.mark.parametrize(
+  "paper, ours, kept",
+  [
+    ((10.0, 70.0, 30.0), (9.0, 60.0, 59.9), True),
+    ((10.0, 70.0, 30.0), (9.0, 60.0, 60.0), False),  # a tie of ours is not the paper's order
+    ((10.0, 70.0, 30.0), (31.0, 70.0, 30.0), False),
+    ((91.3, 92.0, 90.0), (91.2, 93.0, 91.1), True),  # the order need not be ann < rpqnn < qnn
+    ((50.0, 70.0, 50.0), (52.0, 70.0, 51.0), True),  # where the paper ties, any order is right
+    ((50.0, 70.0, 50.0), (51.0, 70.0, 52.0), True),
+    ((50.0, 70.0, 50.0), (51.0, 51.5, 52.0), False),
+  ],
+)
 def test_order(paper, ours, kept):
   result = fidelity(row(*ours), paper_row(*paper))
   assert (result.rows, result.rows_kept) == (1, int(kept))
 
 
-@pytest.mark.parametrize("paper, wide", [
-  ((10.0, 70.0, 30.0), True),
-  ((81.2, 90.0, 83.2), False),  # exactly two points, though 83.2 - 81.2 > 2.0 in floats
-  ((81.19, 90.0, 83.2), True),
-  ((81.0, 85.0, 83.5), False),
-  ((30.0, 70.0, 10.0), False),  # separated, but not ann < rpqnn < qnn
-])
+@pytest.mark.parametrize(
+  "paper, wide",
+  [
+    ((10.0, 70.0, 30.0), True),
+    ((81.2, 90.0, 83.2), False),  # exactly two points, though 83.2 - 81.2 > 2.0 in floats
+    ((81.19, 90.0, 83.2), True),
+    ((81.0, 85.0, 83.5), False),
+    ((30.0, 70.0, 10.0), False),  # separated, but not ann < rpqnn < qnn
+  ],
+)
 def test_wide_rows(paper, wide):
   result = fidelity(row(1.0, 3.0, 2.0), paper_row(*paper))
   assert (result.wide_rows, result.wide_kept) == (int(wide), int(wide))
@@ -69,7 +77,8 @@ def test_the_paper_agrees_with_itself(paper, make_runs):
   assert fidelity_line(result) == (
     "fidelity: 0.00 points root-mean-square from the paper's means over 180 cells; "
     "the paper's order of the three models kept in 60 of 60 rows "
-    "(22 of 22 where the paper's gaps exceed two points)")
+    "(22 of 22 where the paper's gaps exceed two points)"
+  )
 
 
 def test_partial_and_diverged(paper, make_runs):

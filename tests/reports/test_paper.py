@@ -6,8 +6,9 @@ from qnn_jax.reports.paper import PAPER_MODELS, Cell, Row, models_of, rows_of
 
 
 def test_the_grid_is_whole(paper):
-  grid = itertools.product((600, 1200, 6000, 60000), (5, 10, 20), (10, 15, 20, 25, 30),
-                           PAPER_MODELS)
+  grid = itertools.product(
+    (600, 1200, 6000, 60000), (5, 10, 20), (10, 15, 20, 25, 30), PAPER_MODELS
+  )
   assert list(paper) == [Cell(*cell) for cell in grid]
 
 

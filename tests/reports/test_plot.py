@@ -18,17 +18,29 @@ def pictures(make_runs):
     "one cell, one run": [Run("ann", 600, 5, 10, 0, 10.0)],
     "one cell": [Run("qnn", 600, 5, 10, seed, 70.0 + seed) for seed in range(3)],
     "a missing panel": make_runs(sizes=(600,)) + make_runs(sizes=(1200,), epochs=(5,)),
-    "heavy, others and diverged": short + [
-      run._replace(model=model, accuracy=None, status="diverged") if run.seed == 0
+    "heavy, others and diverged": short
+    + [
+      run._replace(model=model, accuracy=None, status="diverged")
+      if run.seed == 0
       else run._replace(model=model)
-      for run in short if run.model == "qnn" for model in ("heavy", "mine")
+      for run in short
+      if run.model == "qnn"
+      for model in ("heavy", "mine")
     ],
     "not the paper's": [Run("heavy", 100, 1, h, 0, 50.0 + h / 4) for h in (4, 8, 128)],
   }
 
 
-NAMES = ["full", "quick", "one panel", "one cell, one run", "one cell", "a missing panel",
-         "heavy, others and diverged", "not the paper's"]
+NAMES = [
+  "full",
+  "quick",
+  "one panel",
+  "one cell, one run",
+  "one cell",
+  "a missing panel",
+  "heavy, others and diverged",
+  "not the paper's",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +69,9 @@ def test_panels_follow_the_grid_and_name_the_fidelity(make_runs, paper):
   figure = table_figure(summarize(make_runs(sizes=(600, 1200))), paper)
   assert len(figure.axes) == 6
   assert [ax.get_title() for ax in figure.axes[:2]] == [
-    "600 training images", "1,200 training images"]
+    "600 training images",
+    "1,200 training images",
+  ]
   texts = " ".join(text.get_text() for text in figure.texts)
   assert "over 90 cells" in texts and "of 30 rows" in texts
 

@@ -19,29 +19,65 @@ from qnn_jax.reports.table import (
 ROW = Row(600, 5, 10)
 MODELS = ("ann", "qnn", "rpqnn", "heavy")
 RUNS = [
-  Run("ann", 600, 5, 10, 0, 10.0), Run("ann", 600, 5, 10, 1, 11.0),
+  Run("ann", 600, 5, 10, 0, 10.0),
+  Run("ann", 600, 5, 10, 1, 11.0),
   Run("qnn", 600, 5, 10, 0, 70.0),
   Run("qnn", 600, 5, 10, 1, None, "diverged"),
-  Run("heavy", 600, 5, 10, 0, 60.0), Run("heavy", 600, 5, 10, 1, 60.0),
+  Run("heavy", 600, 5, 10, 0, 60.0),
+  Run("heavy", 600, 5, 10, 1, 60.0),
 ]
 
 
 def test_row_cells(paper):
   summary = summarize(RUNS)
   assert header_cells(MODELS) == (
-    "size", "epochs", "hidden", "ann", "paper", "qnn", "paper", "rpqnn", "paper", "heavy", "")
+    "size",
+    "epochs",
+    "hidden",
+    "ann",
+    "paper",
+    "qnn",
+    "paper",
+    "rpqnn",
+    "paper",
+    "heavy",
+    "",
+  )
   assert row_cells(ROW, summary, paper, MODELS) == (
-    "600", "5", "10", "10.5±0.7", "10.1", "70.0", "72.7", "-", "23.5", "60.0±0.0", "1 diverged")
+    "600",
+    "5",
+    "10",
+    "10.5±0.7",
+    "10.1",
+    "70.0",
+    "72.7",
+    "-",
+    "23.5",
+    "60.0±0.0",
+    "1 diverged",
+  )
   assert row_cells(Row(7, 1, 2), summary, paper) == (
-    "7", "1", "2", "-", "-", "-", "-", "-", "-", "")
+    "7",
+    "1",
+    "2",
+    "-",
+    "-",
+    "-",
+    "-",
+    "-",
+    "-",
+    "",
+  )
 
 
 def test_lines_align_and_fit(paper, make_runs):
   runs = make_runs(seeds=2, scatter=0.0)
   runs += [run._replace(model="heavy") for run in runs if run.model == "qnn"]
   runs = [
-    run._replace(status="diverged", accuracy=None) if run.seed == 1 and run.hidden == 10
-    else run._replace(accuracy=100.0 * run.seed) for run in runs
+    run._replace(status="diverged", accuracy=None)
+    if run.seed == 1 and run.hidden == 10
+    else run._replace(accuracy=100.0 * run.seed)
+    for run in runs
   ]
   summary = summarize(runs)
   lines = [row_line(row, summary, paper, MODELS) for row in rows_of(summary)]
@@ -66,14 +102,21 @@ def test_markdown_layout(paper):
   assert lines[4] == "In each cell ours, then *the paper's*. 2 runs a cell."
   table = [line for line in lines if line.startswith("|")]
   assert table[0].startswith(
-    "| Data size | Max epochs | Hidden neurons | ANN μ ± σ | ANN best/worst | QNN μ ± σ |")
+    "| Data size | Max epochs | Hidden neurons | ANN μ ± σ | ANN best/worst | QNN μ ± σ |"
+  )
   cells = [cell.strip() for cell in table[2].strip("|").split("|")]
   assert cells == [
-    "600", "5", "10",
-    "10.50 ± 0.71<br>*10.08 ± 0.35*", "11.00/10.00<br>*11.35/9.58*",
-    "70.00 (1 of 2 diverged)<br>*72.68 ± 3.16*", "70.00/70.00<br>*77.38/65.51*",
-    "-<br>*23.51 ± 6.22*", "-<br>*35.19/13.68*",
-    "60.00 ± 0.00", "60.00/60.00",
+    "600",
+    "5",
+    "10",
+    "10.50 ± 0.71<br>*10.08 ± 0.35*",
+    "11.00/10.00<br>*11.35/9.58*",
+    "70.00 (1 of 2 diverged)<br>*72.68 ± 3.16*",
+    "70.00/70.00<br>*77.38/65.51*",
+    "-<br>*23.51 ± 6.22*",
+    "-<br>*35.19/13.68*",
+    "60.00 ± 0.00",
+    "60.00/60.00",
   ]
   assert len({line.count("|") for line in table}) == 1
 
@@ -103,9 +146,28 @@ def test_all_diverged_and_nothing_at_all(paper):
 def test_csv_is_tidy(paper):
   rows = list(csv.DictReader(io.StringIO(to_csv(summarize(RUNS), paper))))
   assert [row["model"] for row in rows] == ["ann", "qnn", "heavy"]
-  assert rows[0] == dict(zip(CSV_FIELDS, [
-    "600", "5", "10", "ann", "10.5", "0.7071", "11.0", "10.0", "2", "0",
-    "10.08", "0.35", "11.35", "9.58", "0.42"]))
+  assert rows[0] == dict(
+    zip(
+      CSV_FIELDS,
+      [
+        "600",
+        "5",
+        "10",
+        "ann",
+        "10.5",
+        "0.7071",
+        "11.0",
+        "10.0",
+        "2",
+        "0",
+        "10.08",
+        "0.35",
+        "11.35",
+        "9.58",
+        "0.42",
+      ],
+    )
+  )
   assert (rows[1]["std"], rows[1]["runs"], rows[1]["diverged"]) == ("", "1", "1")
   assert (rows[2]["paper_mean"], rows[2]["difference"]) == ("", "")
 
