@@ -108,8 +108,8 @@ def as_params(layers: list[Layer], dtype=jnp.float32) -> list[tuple[jax.Array, j
 
 def start(sizes: tuple[int, ...], seed: int) -> list[Layer]:
   """Weights N(0, 4 / inputs), wide enough for sigmoids to start in different places."""
-  if len(sizes) < 2 or min(sizes) < 1:
-    raise InputError(f"sizes must be at least two numbers of at least 1, got {tuple(sizes)}")
+  if len(sizes) < 2 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    raise InputError(f"sizes must be at least two whole numbers of at least 1, got {tuple(sizes)}")
   rng = np.random.default_rng(seed)
   pairs = itertools.pairwise(sizes)
   return [(rng.normal(size=(n, m)) * 2 / np.sqrt(m), rng.normal(size=n)) for m, n in pairs]
@@ -127,13 +127,20 @@ def samples(config: ml_collections.ConfigDict) -> tuple[np.ndarray, np.ndarray]:
   return x, np.repeat(0.5 + 0.4 * x.prod(1, keepdims=True), outputs, 1)
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value that makes no sense; `start` looks at the sizes."""
+  for name, least in (("steps", 1), ("grid", 1), ("seed", 0)):
+    if config[name] < least:
+      raise InputError(f"{name} must be at least {least}, got {config[name]}")
+  if not 0 < config.rate < np.inf:
+    raise InputError(f"rate must be a positive number, got {config.rate}")
+
+
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
   """Trains by the package, and a stretch of the same descent by the document, from one start."""
-  for name in ("steps", "grid"):
-    if config[name] < 1:
-      raise InputError(f"{name} must be at least 1, got {config[name]}")
-  x, y = samples(config)
+  check(config)
   layers = start(config.sizes, config.seed)
+  x, y = samples(config)
   agreement = compare("start", layers, x, y)
   params, loss = descend(as_params(layers), x, y, config.rate, config.steps)
   by_document = document_descent(layers, x, y, config.rate, min(config.steps, 100))

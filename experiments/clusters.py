@@ -9,7 +9,6 @@ nothing.
 """
 
 import collections
-import csv
 import io
 import math
 import pathlib
@@ -31,6 +30,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.reports.boundaries import clusters_figure
 from qnn_jax.reports.conics import conic_kind
 from qnn_jax.reports.plot import save_png
+from qnn_jax.reports.rows import csv_text, markdown_row
 from qnn_jax.training import logistic
 
 PAPER_ACCURACY = 99.97  # Section 6.1, percent; a single training
@@ -147,7 +147,7 @@ def results_csv(results: Sequence[Result]) -> str:
     diverged = math.isnan(r.accuracy)
     numbers = ("", "") if diverged else (round(r.accuracy, 4), round(r.all_right, 4))
     lines.append((r.model, r.seed, *numbers, "diverged" if diverged else "ok"))
-  return _csv(lines)
+  return csv_text(lines)
 
 
 def summary_csv(results: Sequence[Result]) -> str:
@@ -162,7 +162,7 @@ def summary_csv(results: Sequence[Result]) -> str:
       round(f(values), 4) if values else "" for values in columns for f in (statistics.mean, min)
     ]
     lines.append((model, len(mine), *numbers, PAPER_ACCURACY if model == "qnn" else ""))
-  return _csv(lines)
+  return csv_text(lines)
 
 
 def markdown(results: Sequence[Result], config: ml_collections.ConfigDict, seconds: float) -> str:
@@ -176,12 +176,14 @@ def markdown(results: Sequence[Result], config: ml_collections.ConfigDict, secon
     f"order, rate {config.rate:g}, {config.epochs} epochs; trained in {seconds:.0f} s.",
     "Test accuracy in percent:",
     "",
-    _row(["seed", *(f"{m}, {rule}" for m in ("QNN", "ANN") for rule in RULES)]),
+    markdown_row(["seed", *(f"{m}, {rule}" for m in ("QNN", "ANN") for rule in RULES)]),
     "| ---: | ---: | ---: | ---: | ---: |",
   ]
   for seed in range(config.seeds):
     pair = [by_key[model, seed] for model in FEATURES]
-    lines.append(_row([seed, *(_percent(v) for r in pair for v in (r.accuracy, r.all_right))]))
+    lines.append(
+      markdown_row([seed, *(_percent(v) for r in pair for v in (r.accuracy, r.all_right))])
+    )
   lines += [
     f"| *the paper* | *{PAPER_ACCURACY}* | | | |",
     "",
@@ -211,10 +213,6 @@ def _figure(results: Sequence[Result], neurons: Mapping[str, np.ndarray], data: 
   )  # fmt: skip
 
 
-def _row(cells: Sequence[object]) -> str:
-  return f"| {' | '.join(map(str, cells))} |"
-
-
 def _percent(value: float) -> str:
   return "diverged" if math.isnan(value) else f"{value:.2f}"
 
@@ -240,12 +238,6 @@ def _load(path: pathlib.Path, seeds: int) -> tuple[dict[str, np.ndarray] | None,
   if not whole:
     raise InputError(f"{path} is damaged; remove it to train again, or name another --workdir")
   return neurons, seconds
-
-
-def _csv(lines) -> str:
-  buffer = io.StringIO()
-  csv.writer(buffer, lineterminator="\n").writerows(lines)
-  return buffer.getvalue()
 
 
 def _check(config: ml_collections.ConfigDict) -> None:

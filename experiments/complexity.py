@@ -47,6 +47,7 @@ transposed matrix for the RPQNN. Table 2 in turn counts V twice.
 
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  check(config)
   rows = stored_rows(workdir / "results.csv", lambda: compute(config))
   write_rows(workdir / "complexity.csv", rows)
   text = report(rows, config)
@@ -55,10 +56,21 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   print(text)
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value that makes no sense."""
+  wanted = {
+    "sizes": ("at least one n", lambda values: len(values) > 0),
+    "head": ("a pair, inputs and neurons", lambda values: len(values) == 2),
+    "network": ("the sizes of at least two layers", lambda values: len(values) > 1),
+  }
+  for name, (what, enough) in wanted.items():
+    values = tuple(config[name])
+    if not enough(values) or not all(isinstance(n, int) and n > 0 for n in values):
+      raise InputError(f"{name} must be {what}, each a whole number of at least 1, got {values}")
+
+
 def compute(config: ml_collections.ConfigDict) -> list[Row]:
   """A row a layer, model and phase; the phase `step` is all three in one program."""
-  if not config.sizes:
-    raise InputError("sizes must name at least one n")
   shapes = [tuple(config.head), *((n, n) for n in config.sizes)]
   # The counts are of programs for CPU, also where there is an accelerator: see complexity.py.
   with jax.default_device(jax.devices("cpu")[0]):

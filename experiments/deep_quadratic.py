@@ -80,13 +80,32 @@ def make_network(config, kind: str, zero_start: bool, rngs: nnx.Rngs) -> models.
   return network
 
 
-def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
-  """Trains every variant: a row a seed, and the losses over steps."""
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value that makes no sense and that no callee tells of."""
   for name in config.variants:
     if name not in VARIANTS:
       raise InputError(f"unknown variant '{name}'; choose among {', '.join(VARIANTS)}")
-  if config.seeds < 1:
-    raise InputError(f"seeds must be at least 1, got {config.seeds}")
+  if not config.variants or len(set(config.variants)) < len(config.variants):
+    raise InputError(
+      f"variants must name at least one and each once, got {tuple(config.variants)}; "
+      f"choose among {', '.join(VARIANTS)}"
+    )
+  for name in ("seeds", "test_size"):
+    if config[name] < 1:
+      raise InputError(f"{name} must be at least 1, got {config[name]}")
+  if not all(isinstance(size, int) for size in config.hidden):
+    raise InputError(f"hidden must be whole numbers, got {tuple(config.hidden)}")
+  for name in ("rate", "quadratic_rate"):
+    if not 0 < config[name] < np.inf:
+      raise InputError(f"{name} must be a positive number, got {config[name]}")
+  for name in ("momentum", "naive_std"):
+    if not 0 <= config[name] < np.inf:
+      raise InputError(f"{name} must be at least 0 and finite, got {config[name]}")
+
+
+def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
+  """Trains every variant: a row a seed, and the losses over steps."""
+  check(config)
   x, y, test_x, test_labels = small_mnist(config)
   constant = float(((y - y.mean(0)) ** 2 / 2).sum(1).mean())  # loss of the best constant
   keys = jax.random.split(jax.random.key(0), config.seeds)

@@ -60,13 +60,32 @@ def make_network(network: ml_collections.ConfigDict, rngs: nnx.Rngs) -> nnx.Modu
   )
 
 
-def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row], list[Row]]:
-  """Trains every network at every rate: a row a seed, the losses over steps, the fits."""
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value that makes no sense and that no callee tells of."""
   for name in ("steps", "seeds", "points"):
     if config[name] < 1:
       raise InputError(f"{name} must be at least 1, got {config[name]}")
   if not config.rates or not config.networks:
     raise InputError("rates and networks must name at least one each")
+  if not all(isinstance(rate, (int, float)) and 0 < rate < np.inf for rate in config.rates):
+    raise InputError(f"rates must be positive numbers, got {tuple(config.rates)}")
+  if not 0 <= config.noise < np.inf:
+    raise InputError(f"noise must be at least 0 and finite, got {config.noise}")
+  if config.data_seed < 0:
+    raise InputError(f"data_seed must be at least 0, got {config.data_seed}")
+  for name, network in config.networks.items():
+    if not all(isinstance(size, int) for size in network.hidden):
+      raise InputError(f"networks.{name}.hidden must be whole numbers, got {tuple(network.hidden)}")
+    if len(network.kinds) != len(network.hidden) + 1:
+      raise InputError(
+        f"networks.{name}.kinds must name every hidden layer and the last, got "
+        f"{tuple(network.kinds)} with hidden {tuple(network.hidden)}"
+      )
+
+
+def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row], list[Row]]:
+  """Trains every network at every rate: a row a seed, the losses over steps, the fits."""
+  check(config)
   x, y = training_points(config)
   grid = np.linspace(-1, 1, 401, dtype=np.float32)[:, None]
   keys = jax.random.split(jax.random.key(0), config.seeds)

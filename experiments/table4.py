@@ -29,7 +29,7 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   )
   found = records.read_records(workdir)
   messages = launch.run(sweep, workdir, todo)
-  runs = display.show(sweep, found, messages, max(1, todo.workers), console)
+  runs = display.show(sweep, found, messages, todo, console)
   console.print(write_table4(runs, workdir, "table4"), highlight=False, markup=False)
   console.print(
     f"written: {workdir}/table4.md, table4.csv, table4.png, results.csv",

@@ -19,7 +19,7 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Measures what is not on disk yet, and writes the table and the figure."""
   timing.check(config)
   results = workdir / "results.csv"
-  timings = table5.from_csv(results.read_text(encoding="utf-8")) if results.exists() else []
+  timings = table5.read(results)
   for seeds in config.seeds:
     if not any(found.seeds == seeds for found in timings):
       timings += timing.measure(config, seeds)

@@ -6,9 +6,7 @@ Writes DIR/results.csv (a line a start), xor.md and xor.csv (the counts) and xor
 """
 
 import collections
-import csv
 import functools
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,6 +23,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.reports.boundaries import Neuron, xor_figure
 from qnn_jax.reports.conics import conic_kind
 from qnn_jax.reports.plot import save_png
+from qnn_jax.reports.rows import csv_text, markdown_row
 from qnn_jax.training import logistic
 
 POINTS = 4
@@ -175,12 +174,12 @@ def results_csv(starts: Sequence[Start]) -> str:
   for start in starts:
     values = ["" if value is None else value for value in start[:-2]]
     lines.append((*values, *(f"{value:.6g}" for value in start.theta)))
-  return _csv(lines)
+  return csv_text(lines)
 
 
 def counts_csv(rows: Sequence[dict[str, object]]) -> str:
   """`count`'s rows as they are."""
-  return _csv([rows[0].keys(), *(row.values() for row in rows)])
+  return csv_text([rows[0].keys(), *(row.values() for row in rows)])
 
 
 def counts_markdown(rows: Sequence[dict[str, object]], config: ml_collections.ConfigDict) -> str:
@@ -195,24 +194,14 @@ def counts_markdown(rows: Sequence[dict[str, object]], config: ml_collections.Co
     "on and on, and given the time makes a hyperbola of every boundary. The ellipse is where",
     "training from the identity first succeeds.",
     "",
-    _row(["Q from", "starts", "4 of 4 right", "epochs to it (median)", *COLUMNS]),
-    _row(["---", *["---:"] * (3 + len(COLUMNS))]),
+    markdown_row(["Q from", "starts", "4 of 4 right", "epochs to it (median)", *COLUMNS]),
+    markdown_row(["---", *["---:"] * (3 + len(COLUMNS))]),
   ]
   for row in rows:
     counts = [f"{row[kind]} ({row[f'final_{kind}']})" for kind in COLUMNS]
     median = f"{row['median_epochs']:g}" if row["median_epochs"] else "-"
-    lines.append(_row([row["init"], row["starts"], row["solved"], median, *counts]))
+    lines.append(markdown_row([row["init"], row["starts"], row["solved"], median, *counts]))
   return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[object]) -> str:
-  return f"| {' | '.join(map(str, cells))} |"
-
-
-def _csv(lines) -> str:
-  buffer = io.StringIO()
-  csv.writer(buffer, lineterminator="\n").writerows(lines)
-  return buffer.getvalue()
 
 
 def _check(config: ml_collections.ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises."""
+"""The exceptions that end a program with one sentence, and without a traceback."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
   The command-line programs print it without a traceback; everything else that is raised is a bug.
   """
+
+
+class WorkerDied(RuntimeError):
+  """A worker process of a sweep ended before its work: killed, or out of memory, say."""

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from qnn_jax.atomic import atomic_write_text
-from qnn_jax.errors import InputError
+from qnn_jax.errors import InputError, WorkerDied
 
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
@@ -60,7 +60,7 @@ def run(name: str, main: Main) -> None:
         if new:  # so that the corrected command may have the same workdir
           _release(workdir)
         raise
-    except InputError as error:
+    except (InputError, WorkerDied) as error:
       sys.exit(f"error: {error}")
     except KeyboardInterrupt:
       sys.exit("interrupted; the same command carries on from what is finished")

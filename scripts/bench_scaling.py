@@ -1,6 +1,7 @@
 """How the cost of a per-sample step grows with inputs, hidden neurons and seeds.
 
-  python scripts/bench_scaling.py [--json]
+  python scripts/bench_scaling.py [--json] [--repeats=5] [--models=ann,qnn,rpqnn]
+    [--varied=inputs,hidden,seeds]
 
 One model, block form, one process on one core. A row varies one size; beside the measured time of a
 step are the multiplications of Section 5, forward, backward and update of both layers, (67) to (70)
@@ -24,11 +25,14 @@ from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Net, init
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns.", lower_bound=1)
 
 STEPS, CLASSES = 600, 10
 VARIED = {"inputs": (196, 392, 784), "hidden": (10, 30, 90), "seeds": (1, 16, 32, 48)}
 USUAL = {"inputs": 784, "hidden": 30, "seeds": 16}
+
+_MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
+_VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
 
 
 def multiplications(head: str, inputs: int, hidden: int, seeds: int) -> int:
@@ -58,8 +62,9 @@ def main(_):
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
   rows = []
-  for head in ("ann", "qnn", "rpqnn"):
-    for name, values in VARIED.items():
+  for head in _MODELS.value:
+    for name in _VARIED.value:
+      values = VARIED[name]
       cases = [USUAL | {name: value} for value in values]
       forms = [[*_prepare(head, sizes), []] for sizes in cases]
       for _ in range(_REPEATS.value):

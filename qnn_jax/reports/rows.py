@@ -4,13 +4,25 @@ import csv
 import io
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from qnn_jax.atomic import atomic_write_text
 from qnn_jax.errors import InputError
 
 Value = str | int | float | None
 Row = dict[str, Value]
+
+
+def csv_text(lines: Iterable[Iterable[object]]) -> str:
+  """Lines of cells, the heads first -> CSV; None is left empty."""
+  buffer = io.StringIO()
+  csv.writer(buffer, lineterminator="\n").writerows(lines)
+  return buffer.getvalue()
+
+
+def markdown_row(cells: Iterable[object]) -> str:
+  """One line of a markdown table, without its end."""
+  return f"| {' | '.join(map(str, cells))} |"
 
 
 def write_rows(path: str | os.PathLike, rows: Sequence[Row]) -> None:
@@ -61,7 +73,7 @@ def markdown_table(
   align = ["---" if any(isinstance(row[key], str) for row in rows) else "---:" for key in columns]
   lines = [list(columns.values()), align]
   lines += [[_show(row[key], formats.get(key, "")) for key in columns] for row in rows]
-  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  return "".join(f"{markdown_row(line)}\n" for line in lines)
 
 
 def _show(value: Value, specification: str) -> str:

@@ -2,10 +2,14 @@
 
 import csv
 import io
+import math
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+
+from qnn_jax.errors import InputError
 
 # Seconds and percent, as printed in Table 5.
 PAPER = {"ann": (1.63, 94.76), "qnn": (5.98, 96.35), "rpqnn": (1.71, 95.22)}
@@ -38,7 +42,7 @@ def rows(timings: Sequence[Timing]) -> list[dict[str, object]]:
     {
       "seeds": timing.seeds,
       "model": timing.model,
-      "seconds": round(timing.seconds, 3),
+      "seconds": round(timing.seconds, 6),
       "ratio": round(timing.seconds / ann[timing.seeds], 3),
       "paper_ratio": round(PAPER[timing.model][0] / PAPER["ann"][0], 2)
       if timing.model in PAPER
@@ -60,11 +64,34 @@ def to_csv(timings: Sequence[Timing]) -> str:
 
 
 def from_csv(text: str) -> list[Timing]:
-  """The timings of a `to_csv`, to make a report again."""
-  return [
+  """The timings of a `to_csv`, to make a report again; ValueError if they are not whole."""
+  head, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+  if tuple(head) != FIELDS or not lines:
+    raise ValueError("no table of timings")
+  found = [dict(zip(FIELDS, line, strict=True)) for line in lines]
+  timings = [
     Timing(row["model"], int(row["seeds"]), float(row["seconds"]), float(row["accuracy"]))
-    for row in csv.DictReader(io.StringIO(text))
+    for row in found
   ]
+  models = {}
+  for timing in timings:
+    if not 0 < timing.seconds < math.inf:
+      raise ValueError("a time must be positive")
+    models.setdefault(timing.seeds, []).append(timing.model)
+  first, *others = models.values()
+  if "ann" not in first or len(set(first)) < len(first) or any(names != first for names in others):
+    raise ValueError("every number of runs must have the same models, ann among them")
+  return timings
+
+
+def read(path: pathlib.Path) -> list[Timing]:
+  """The timings in a file; none if it is not there, InputError if it is damaged."""
+  if not path.exists():
+    return []
+  try:
+    return from_csv(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise InputError(f"{path} is damaged; restore it, or remove it to measure again") from error
 
 
 def to_markdown(timings: Sequence[Timing]) -> str:

@@ -11,11 +11,12 @@ from qnn_jax.reports import table
 from qnn_jax.reports.paper import Row, models_of, read_paper_table4
 from qnn_jax.reports.summary import Run, summarize
 from qnn_jax.sweeps.grid import Grid
+from qnn_jax.sweeps.launch import Plan
 from qnn_jax.sweeps.shard import Compiled, Finished, Message, Trained
 
 
 def show(
-  grid: Grid, found: Iterable[Run], messages: Iterator[Message], workers: int, console: Console
+  grid: Grid, found: Iterable[Run], messages: Iterator[Message], todo: Plan, console: Console
 ) -> list[Run]:
   """Prints rows as they are complete, those found on disk first, and a bar below them.
 
@@ -23,7 +24,7 @@ def show(
     grid: the sweep.
     found: runs on disk at the start.
     messages: of `launch.run`.
-    workers: processes, among which compile times are averaged.
+    todo: what the messages will tell of.
     console: where to print.
 
   Returns:
@@ -31,15 +32,14 @@ def show(
   """
   rows = _Rows(grid, console)
   rows.add(found)
-  total = sum(grid.train_sizes) * max(grid.marks) * len(grid.seeds)
   with _progress(console) as progress:
-    left = total - _passes_done(grid, rows.runs)
-    task = progress.add_task("starting", total=left, start=False, compile_s=0.0, resumed=0)
+    left = todo.passes
+    task = progress.add_task("starting", total=left, start=False, compile_s=0.0)
     compile_s = 0.0
     for message in messages:
       match message:
         case Compiled(seconds):
-          compile_s += seconds / workers
+          compile_s += seconds / todo.workers  # they compile side by side
           progress.update(task, compile_s=compile_s)
         case Trained(samples, resumed):
           if resumed:
@@ -109,15 +109,3 @@ def _progress(console):
     console=console,
   )
 
-
-def _passes_done(grid, runs):
-  """Samples x epochs that the finished runs stand for."""
-  last = {}
-  for run in runs:
-    if run.epochs in grid.marks:
-      key = run.train_size, run.seed
-      last[key] = max(last.get(key, 0), run.epochs)
-  done = collections.Counter()
-  for (size, seed), epochs in last.items():
-    done[size, seed] = size * epochs
-  return sum(count for (size, _), count in done.items() if size in grid.train_sizes)

@@ -1,5 +1,6 @@
 """Running a sweep on one machine: shards, worker processes, and the stream of what they finish."""
 
+import collections
 import dataclasses
 import math
 import multiprocessing
@@ -12,12 +13,13 @@ from collections.abc import Iterator
 import jax
 
 from qnn_jax.datasets import load_mnist
-from qnn_jax.errors import InputError
+from qnn_jax.errors import InputError, WorkerDied
 from qnn_jax.sweeps import records
 from qnn_jax.sweeps.grid import Grid, check_sizes
-from qnn_jax.sweeps.shard import Message, Shard, Worker, split
+from qnn_jax.sweeps.shard import Message, Shard, Worker, missing_marks, split
 
-# Fewer seeds side by side than this leave a core's vector units idle.
+# Sixteen seeds fill a vector register; fewer a worker still pay, because products and head share a
+# core's caches. Measured on two cores only.
 _SEEDS_A_WORKER = 4
 
 
@@ -26,6 +28,7 @@ class Plan:
   """What is left to do: each worker's shards, in order, small training sizes first."""
 
   shards: tuple[tuple[Shard, ...], ...]
+  passes: int  # of single samples of single seeds, to the last mark that is missing
 
   @property
   def workers(self) -> int:
@@ -51,14 +54,21 @@ def plan(grid: Grid, workdir: pathlib.Path, workers: int) -> Plan:
   """
   if workers < 1:
     raise InputError(f"--workers must be at least 1, got {workers}")
+  if workers > 1 and jax.default_backend() != "cpu":
+    raise InputError(f"--workers must be 1 on an accelerator, which they would share, got {workers}")
   runs = records.read_records(workdir)
-  shards = [[] for _ in range(workers)]
+  shards, passes = [[] for _ in range(workers)], 0
   for size in grid.train_sizes:
-    cells = [cell for mark in grid.marks for cell in grid.cells(size, mark)]
-    seeds = records.unfinished(runs, cells, grid.seeds)
-    for mine, part in zip(shards, split(seeds, workers)):
-      mine.append(Shard(size, part))
-  return Plan(tuple(tuple(mine) for mine in shards if mine))
+    # Seeds that have come equally far stay together, so that a shard resumes as one.
+    alike = collections.defaultdict(list)
+    for seed in grid.seeds:
+      alike[missing_marks(grid, Shard(size, (seed,)), runs)].append(seed)
+    alike.pop((), None)
+    for marks, seeds in alike.items():
+      passes += size * marks[-1] * len(seeds)
+      for mine, part in zip(shards, split(tuple(seeds), workers)):
+        mine.append(Shard(size, part))
+  return Plan(tuple(tuple(mine) for mine in shards if mine), passes)
 
 
 def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
@@ -69,7 +79,7 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
 
   Raises:
     InputError: the data cannot be read, or is too small for a training size.
-    RuntimeError: a worker process died.
+    WorkerDied: a worker process ended before its work.
   """
   # Read once here, so that a mistake is told before anything starts and the cache is there for all.
   data = load_mnist(grid.data_dir)
@@ -101,15 +111,15 @@ def _run_processes(grid, workdir, todo):
   try:
     running = len(processes)
     while running:
+      for process in processes:
+        if process.exitcode not in (None, 0):
+          raise WorkerDied(
+            f"{process.name} died with exit code {process.exitcode}; "
+            "the same command carries on from what is finished"
+          )
       try:
         message = messages.get(timeout=1)
       except queue.Empty:
-        for process in processes:
-          if process.exitcode not in (None, 0):
-            raise RuntimeError(
-              f"{process.name} died with exit code {process.exitcode}; "
-              "the same command carries on from what is finished"
-            ) from None
         continue
       if isinstance(message, InputError):
         raise message

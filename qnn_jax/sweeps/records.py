@@ -9,6 +9,7 @@ are made from the files. DIR/checkpoints/ holds the parameters of unfinished run
 import json
 import pathlib
 import pickle
+import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -45,39 +46,58 @@ def read_records(workdir: pathlib.Path) -> list[Run]:
   return list(runs.values())
 
 
-def _checkpoint_path(workdir: pathlib.Path, size: int, seeds: Sequence[int]) -> pathlib.Path:
-  number = zlib.crc32(repr(tuple(seeds)).encode())
-  return workdir / "checkpoints" / f"size{size}-seed{seeds[0]}-{number:08x}.ckpt"
-
-
 def write_checkpoint(
   workdir: pathlib.Path, size: int, seeds: Sequence[int], epochs: int, params: Any
 ) -> None:
   """Keeps the parameters of these seeds after `epochs` passes, in the place of earlier ones."""
-  path = _checkpoint_path(workdir, size, seeds)
+  number = zlib.crc32(repr(tuple(seeds)).encode())
+  path = workdir / "checkpoints" / f"size{size}-seed{seeds[0]}-{number:08x}.ckpt"
   path.parent.mkdir(exist_ok=True)
-  content = pickle.dumps((epochs, jax.tree.map(np.asarray, params)))
+  content = pickle.dumps((tuple(seeds), epochs, jax.tree.map(np.asarray, params)))
   atomic_write_bytes(path, zlib.crc32(content).to_bytes(4, "big") + content)
 
 
 def read_checkpoint(
-  workdir: pathlib.Path, size: int, seeds: Sequence[int]
+  workdir: pathlib.Path, size: int, seeds: Sequence[int], most: int = sys.maxsize
 ) -> tuple[int, Any] | None:
-  """(epochs, params) as last written for these seeds, or None; a damaged one counts as none."""
-  path = _checkpoint_path(workdir, size, seeds)
+  """(epochs, params) of these seeds after the same, largest number of passes, at most `most`.
+
+  The seeds may have been written in other companies, by other numbers of workers. None if some seed
+  has no such checkpoint; a damaged file counts as none, and is named in a warning.
+  """
+  found: dict[int, dict[int, Any]] = {}
+  for path in sorted((workdir / "checkpoints").glob(f"size{size}-*.ckpt")):
+    content = _read_checkpoint_file(path)
+    if content:
+      written, epochs, params = content
+      for place, seed in enumerate(written):
+        found.setdefault(epochs, {})[seed] = params, place
+  usable = [epochs for epochs, by in found.items() if epochs <= most and by.keys() >= set(seeds)]
+  if not usable:
+    return None
+  places = [found[max(usable)][seed] for seed in seeds]
+  each = [jax.tree.map(lambda leaf, i=place: leaf[i], params) for params, place in places]
+  return max(usable), jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+
+
+def remove_checkpoints(workdir: pathlib.Path, size: int, finished: Iterable[int]) -> None:
+  """Drops the checkpoints of a training size whose every seed is finished, all records on disk."""
+  finished = set(finished)
+  for path in (workdir / "checkpoints").glob(f"size{size}-*.ckpt"):
+    content = _read_checkpoint_file(path)
+    if content and finished.issuperset(content[0]):
+      path.unlink(missing_ok=True)
+
+
+def _read_checkpoint_file(path):
   try:
     data = path.read_bytes()
   except OSError:
-    return None
+    return None  # another worker has just removed it
   if len(data) <= 4 or zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
     logging.warning("%s is damaged; its runs begin again", path)
     return None
-  return pickle.loads(data[4:])
-
-
-def remove_checkpoint(workdir: pathlib.Path, size: int, seeds: Sequence[int]) -> None:
-  """Drops the parameters of seeds whose every record is on disk."""
-  _checkpoint_path(workdir, size, seeds).unlink(missing_ok=True)
+  return pickle.loads(data[4:])  # our own file, whole as its checksum says
 
 
 def unfinished(runs: Iterable[Run], cells: Sequence[Any], seeds: Sequence[int]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """One shard of a sweep: some seeds at one training size, trained, tested and put on disk."""
 
 import functools
-import math
+import itertools
 import pathlib
 import time
 from collections.abc import Iterator
@@ -81,50 +81,56 @@ class Worker:
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
     chunks = [(chunk, int(chunk.valid.sum())) for chunk in chunks]
     start = init(grid.fleet, seeds)
-    marks = _missing_marks(grid, shard, records.read_records(workdir))
+    marks = missing_marks(grid, shard, records.read_records(workdir))
     done, params = 0, start
-    checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds)
-    if checkpoint and checkpoint[0] <= marks[0]:
+    checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds, most=marks[0])
+    if checkpoint:
       done, params = checkpoint[0], jax.tree.map(jnp.asarray, checkpoint[1])
     yield Compiled(time.perf_counter() - begin)
     yield Trained(done * shard.train_size * len(seeds), resumed=True)
 
     for mark in marks:
       if mark > done:
-        state = self.start(params)
+        state = yield from _call(self.start, params)
         for chunk, count in chunks * (mark - done):
-          state, messages = self._train_chunk(state, chunk)
-          yield from messages
+          state = yield from _call(self.train_chunk, state, *self.data, chunk)
           yield Trained(count * len(seeds))
-        params = self.finish(state, start)
+        params = yield from _call(self.finish, state, start)
         done = mark
         records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
-      runs = _runs(grid, shard, mark, self.evaluate(params, *self.test))
+      evaluation = yield from _call(self.evaluate, params, *self.test)
+      runs = _runs(grid, shard, mark, evaluation)
       records.write_record(workdir, runs)
       yield Finished(runs)
-    records.remove_checkpoint(workdir, shard.train_size, seeds)
+    cells = [cell for mark in grid.marks for cell in grid.cells(shard.train_size, mark)]
+    left = records.unfinished(records.read_records(workdir), cells, grid.seeds)
+    records.remove_checkpoints(workdir, shard.train_size, set(grid.seeds) - set(left))
 
-  def _train_chunk(self, state, chunk):
-    programs = self.train_chunk._cache_size()
-    begin = time.perf_counter()
-    state = self.train_chunk(state, *self.data, chunk)
-    jax.block_until_ready(state)
-    new = self.train_chunk._cache_size() > programs
-    return state, [Compiled(time.perf_counter() - begin)] if new else []
+
+def _call(program, *args):
+  """The program's result; before that a `Compiled`, if the call had to compile it."""
+  programs = program._cache_size()
+  begin = time.perf_counter()
+  result = jax.block_until_ready(program(*args))
+  if program._cache_size() > programs:
+    yield Compiled(time.perf_counter() - begin)
+  return result
 
 
 def split(seeds: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
   """Consecutive parts as equal as can be, without empty ones."""
-  length = max(1, math.ceil(len(seeds) / parts))
-  return [seeds[i : i + length] for i in range(0, len(seeds), length)]
+  parts = min(parts, len(seeds))
+  ends = [-(-len(seeds) * i // parts) for i in range(parts + 1)] if parts else []
+  return [seeds[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def _missing_marks(grid: Grid, shard: Shard, runs: list[Run]) -> list[int]:
-  return [
+def missing_marks(grid: Grid, shard: Shard, runs: list[Run]) -> tuple[int, ...]:
+  """The marks at which some seed of the shard lacks a run of some net."""
+  return tuple(
     mark
     for mark in grid.marks
     if records.unfinished(runs, grid.cells(shard.train_size, mark), shard.seeds)
-  ]
+  )
 
 
 def _runs(grid: Grid, shard: Shard, mark: int, evaluation: Evaluation) -> list[Run]:

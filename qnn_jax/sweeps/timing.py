@@ -11,7 +11,6 @@ from qnn_jax.datasets import load_mnist
 from qnn_jax.errors import InputError
 from qnn_jax.models import LAYERS
 from qnn_jax.reports.table5 import Timing
-from qnn_jax.sweeps.grid import check_sizes
 from qnn_jax.training import per_sample
 from qnn_jax.training.evaluate import evaluate
 from qnn_jax.training.fleet import Fleet, Net, init, sample_order
@@ -26,11 +25,19 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise InputError(
       f"models must hold 'ann', to which the others are compared, got {config.models}"
     )
+  for name in ("models", "seeds"):
+    if not config[name] or len(set(config[name])) < len(config[name]):
+      raise InputError(
+        f"{name} must hold at least one value and each once, got {tuple(config[name])}"
+      )
   for name in ("train_size", "epochs", "hidden"):
     if config[name] < 1:
       raise InputError(f"{name} must be at least 1, got {config[name]}")
-  if not config.seeds or min(config.seeds) < 1:
+  if not all(isinstance(seeds, int) and seeds > 0 for seeds in config.seeds):
     raise InputError(f"seeds must be numbers of runs of at least 1, got {tuple(config.seeds)}")
+  for name in ("learning_rate", "init_scale"):
+    if not 0 < config[name] < float("inf"):
+      raise InputError(f"{name} must be a positive number, got {config[name]}")
 
 
 def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
@@ -39,7 +46,11 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
   The models take turns, an epoch each, so that whatever else the machine does meets all alike.
   """
   data = load_mnist(config.data_dir or None)
-  check_sizes((config.train_size,), len(data.train_images))
+  if config.train_size > len(data.train_images):
+    raise InputError(
+      f"train_size is {config.train_size}, but the data set has {len(data.train_images)} "
+      "training samples"
+    )
   keep = data.train_images.any(0)
   train = jnp.asarray(data.train_images[:, keep]), jnp.asarray(data.train_labels, "int32")
   test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
@@ -71,5 +82,7 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
   for model, (fleet, trainer, start, state, times) in nets.items():
     params = per_sample.restore_inputs(trainer.finish(state), start, keep)
     accuracy = float(evaluate(fleet, params, *test).accuracy.mean())
-    timings.append(Timing(model, seeds, config.epochs * statistics.median(times), accuracy))
+    # As they are stored, so that a rerun reports the same.
+    seconds = round(config.epochs * statistics.median(times), 6)
+    timings.append(Timing(model, seeds, seconds, round(accuracy, 2)))
   return timings

@@ -70,7 +70,8 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       return {"layers": {1: {"kernel": kernel, "bias": b, "heavy_kernel": heavy_kernel}}}
     layer = {"kernel": w, "bias": b}
     if head == "qnn":
-      layer["q"] = jax.vmap(ops.pack)(state["q"][..., :seeds].transpose(3, 0, 1, 2))
+      q = state["q"][..., :seeds].transpose(3, 0, 1, 2)
+      layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding parts the halves
     return {"layers": {1: layer}}
 
   def run(state, z, g, y, valid):

@@ -14,7 +14,7 @@ and the tail's own parameters take their SGD step after every sample. A tail is 
     finish(state, seeds)               -> parameters of S seeds, without the first layer's
 
 A sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
-Classifier, gradients through the modules and their custom_vjp. `fused.py` has the fast one.
+Classifier, gradients through the modules and their custom_vjp. `_fused.py` has the fast one.
 """
 
 from collections.abc import Callable

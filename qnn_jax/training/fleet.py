@@ -33,6 +33,11 @@ class Net:
   hidden: int | tuple[int, ...]
   hidden_kind: str | tuple[str, ...] = "ann"
 
+  @property
+  def name(self) -> str:
+    """What the net's draws are derived from: never to change, or every result would."""
+    return f"Net(head={self.head!r}, hidden={self.hidden!r}, hidden_kind={self.hidden_kind!r})"
+
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
@@ -85,7 +90,7 @@ def init(fleet: Fleet, seeds: Sequence[int]) -> list[Params]:
 def _init(fleet, seeds):
   def draw(net, seed):
     # The net's own number, so that it starts alike in whatever company it is trained.
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(repr(net).encode()))
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(net.name.encode()))
     return nnx.to_pure_dict(nnx.state(fleet.module(net, key)))
 
   return [jax.vmap(functools.partial(draw, net))(seeds) for net in fleet.nets]

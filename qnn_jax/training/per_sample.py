@@ -13,7 +13,7 @@ Two methods walk the same trajectory, to rounding:
           sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
           over the few samples of one, which is the tails' part (_tails.py, _fused.py).
 
-Both need the first hidden layer to be affine ("ann") for `block`; any layer will do for `scan`.
+`block` needs an affine first layer ("ann"); for `scan` any layer will do.
 """
 
 import dataclasses

@@ -145,6 +145,22 @@ def test_a_stopped_sweep_carries_on_from_its_last_mark(interrupted, whole):
   assert on_disk(interrupted) == on_disk(whole[1])
 
 
+def test_another_number_of_workers_carries_on_too(interrupted, whole):
+  todo = launch.plan(make_grid(), interrupted, 2)
+  assert todo.workers == 2
+  messages = [
+    message
+    for shards in todo.shards
+    for message in launch.run(make_grid(), interrupted, launch.Plan((shards,), 0))
+  ]
+  assert passed(messages, resumed=True) == 2 * ONE_PASS
+  assert passed(messages, resumed=False) == 3 * ONE_PASS == todo.passes - 2 * ONE_PASS
+  found = {(run.cell, run.seed): run.accuracy for run in on_disk(interrupted)}
+  wanted = {(run.cell, run.seed): run.accuracy for run in on_disk(whole[1])}
+  assert found == pytest.approx(wanted, abs=0.1)  # in other company to rounding
+  assert not any((interrupted / "checkpoints").iterdir())
+
+
 def test_a_sweep_stopped_between_a_checkpoint_and_its_record(interrupted, whole):
   record_of(interrupted, 2).unlink()
   messages = list(messages_of(make_grid(), interrupted))
@@ -181,10 +197,9 @@ def test_what_others_have_finished_is_not_planned_again(tmp_path, whole):
   records.write_record(tmp_path, [run for run in runs if run.epochs == 2 and run.seed != 1])
   records.write_record(tmp_path, [run for run in runs if run.epochs == 5 and run.seed == 0])
   todo = launch.plan(make_grid(), tmp_path, 1)
-  assert todo.shards == ((Shard(SIZE, (1, 2)),),)
-  assert launch.plan(make_grid(), tmp_path, 7).shards == (
-    (Shard(SIZE, (1,)),), (Shard(SIZE, (2,)),)
-  )  # fmt: skip
+  # Not together: seed 1 has further to go.
+  assert todo.shards == ((Shard(SIZE, (1,)), Shard(SIZE, (2,))),)
+  assert todo.passes == 2 * 5 * SIZE
 
 
 def test_a_huge_rate_diverges_and_the_sweep_goes_on(tmp_path, in_this_process):

@@ -46,6 +46,17 @@ def test_a_run_that_was_done_twice_is_read_once(tmp_path):
   assert sorted(records.read_records(tmp_path)) == sorted(runs(seeds=(0, 1)))
 
 
+def test_seeds_are_gathered_from_the_checkpoints_of_other_companies(tmp_path):
+  one, two = parameters(1.0), parameters(2.0)
+  one[0]["layers"][0]["kernel"][1] = 7.0
+  records.write_checkpoint(tmp_path, 600, (0, 1), 5, one)
+  records.write_checkpoint(tmp_path, 600, (2, 3), 5, two)
+  epochs, (found,) = records.read_checkpoint(tmp_path, 600, (3, 1))
+  assert epochs == 5
+  np.testing.assert_array_equal(found["layers"][0]["kernel"][:, 0, 0], (2.0, 7.0))
+  assert records.read_checkpoint(tmp_path, 600, (3, 4)) is None
+
+
 @pytest.mark.parametrize(
   "damage",
   [
@@ -95,9 +106,10 @@ def test_a_checkpoint_is_read_for_its_own_size_and_seeds(tmp_path, warnings):
     assert set(found["layers"]) == {0, 1}
     np.testing.assert_array_equal(found["layers"][0]["kernel"], np.full((2, 3, 4), value))
     assert found["layers"][1]["q"].dtype == np.float32
-  assert records.read_checkpoint(tmp_path, 600, (0,)) is None
-  records.remove_checkpoint(tmp_path, 600, (0, 1))
-  records.remove_checkpoint(tmp_path, 600, (0, 1))  # two workers may both be done
+  assert records.read_checkpoint(tmp_path, 600, (0, 1), most=9) is None
+  assert records.read_checkpoint(tmp_path, 600, (1, 2)) is None  # not equally far
+  records.remove_checkpoints(tmp_path, 600, (0, 1))
+  records.remove_checkpoints(tmp_path, 600, (0, 1))  # two workers may both be done
   assert records.read_checkpoint(tmp_path, 600, (0, 1)) is None
   assert records.read_checkpoint(tmp_path, 600, (0, 2)) is not None
   assert warnings == []

@@ -1,0 +1,66 @@
+"""The benchmarks, each once and tiny: what they print with --json."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+
+
+def run(name, *arguments):
+  program = [sys.executable, str(SCRIPTS / name), *arguments]
+  done = subprocess.run(program, check=False, capture_output=True, text=True, cwd=SCRIPTS.parent)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def objects(output):
+  """Every line is one JSON object."""
+  found = [json.loads(line) for line in output.splitlines()]
+  assert found and all(isinstance(row, dict) for row in found)
+  return found
+
+
+def test_per_sample():
+  small = ("--seeds=2", "--workers=1", "--cases=ann-30", "--repeats=1", "--json")
+  (row,) = objects(run("bench_per_sample.py", *small))
+  assert {"case", "seeds", "plain_us", "block_us", "ratio", "max_difference"} <= row.keys()
+  assert (row["case"], row["seeds"]) == ("ann-30", 2)
+  assert row["plain_us"] > 0 and row["block_us"] > 0 and row["ratio"] > 0
+  assert 0 <= row["max_difference"] < 1e-5
+
+
+def test_scaling():
+  rows = objects(
+    run("bench_scaling.py", "--models=ann", "--varied=inputs", "--repeats=1", "--json")
+  )
+  assert [row["inputs"] for row in rows] == [196, 392, 784]
+  assert all((row["model"], row["varied"]) == ("ann", "inputs") for row in rows)
+  assert all(row["us_a_step"] > 0 and row["time_ratio"] > 0 for row in rows)
+  counts = [row["count_ratio"] for row in rows]
+  assert counts[0] == 1 and counts == sorted(counts)
+
+
+def test_layers():
+  small = ("--cases=4x5x3", "--layers=quadratic", "--repeats=1", "--notorch", "--json")
+  rows = objects(run("bench_layers.py", *small))
+  assert [row["what"] for row in rows] == ["value+grad", "forward"]
+  for row in rows:
+    assert [row[key] for key in ("layer", "batch", "n", "m")] == ["quadratic", 4, 5, 3]
+    assert row["ours_ms"] > 0 and row["einsum_ms"] > 0 and row["ratio"] > 0
+    assert row["best_einsum"] and row["torch_einsum_ms"] is None
+
+
+def test_table4_says_what_it_does():
+  # A run of it is a whole sweep: too long for a test.
+  program = [sys.executable, str(SCRIPTS / "bench_table4.py"), "--help"]
+  done = subprocess.run(program, check=False, capture_output=True, text=True)
+  assert "Traceback" not in done.stdout + done.stderr
+  assert "Seconds and peak memory of Table 4" in done.stdout
+  assert "--sizes:" in done.stdout
+
+
+def test_there_is_no_other_benchmark():
+  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4")}
+  assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested
