@@ -108,4 +108,3 @@ def _progress(console):
     TextColumn("(compiling {task.fields[compile_s]:.0f} s, apart)"),
     console=console,
   )
-

@@ -55,7 +55,9 @@ def plan(grid: Grid, workdir: pathlib.Path, workers: int) -> Plan:
   if workers < 1:
     raise InputError(f"--workers must be at least 1, got {workers}")
   if workers > 1 and jax.default_backend() != "cpu":
-    raise InputError(f"--workers must be 1 on an accelerator, which they would share, got {workers}")
+    raise InputError(
+      f"--workers must be 1 on an accelerator, which they would share, got {workers}"
+    )
   runs = records.read_records(workdir)
   shards, passes = [[] for _ in range(workers)], 0
   for size in grid.train_sizes:
