@@ -21,21 +21,20 @@ and e_s the map's delta at sample s, by (28), (31) and (37)
 so that the parameters are read once a step and written once a sub-block, and Q is multiplied by a
 once for both passes, as the paper says of V (47).
 
-Layout, for XLA's CPU loops: the last axis holds the seeds, padded to L, a multiple of 16, one vector
-register. Such loops are fast for sums of plain products and ten times slower for nearly all else:
-hence sums that stand alone (`alone`), outer products only as sums, and one scan a net.
+Layout, for XLA's CPU loops: the last axis holds the seeds, in whole vector registers. Such loops
+are fast for sums of plain products and ten times slower for nearly all else: hence sums that stand
+alone (`alone`), outer products only as sums, and one scan a net, compiled as one kernel.
 """
 
 import jax
 import jax.numpy as jnp
 
 from qnn_jax import ops
-from qnn_jax.training._tails import Tail
+from qnn_jax.training import _compile
+from qnn_jax.training._tails import Tail, from_lanes, to_lanes
 from qnn_jax.training.fleet import Fleet, Net
 
 HEADS = ("ann", "qnn", "rpqnn", "heavy")
-
-_REGISTER = 16  # float32 numbers of a 512-bit vector
 
 
 def fits(net: Net) -> bool:
@@ -55,13 +54,13 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       w, b = jnp.concatenate([layer["kernel"], layer["heavy_kernel"]], 1), layer["bias"]
     else:
       w, b = layer["kernel"], layer["bias"]
-    state = {"w": _lanes(w.transpose(2, 1, 0)), "b": _lanes(b.T)}  # [outputs, inputs, L]
+    state = {"w": to_lanes(w.swapaxes(1, 2)), "b": to_lanes(b)}  # [outputs, inputs, L]
     if head == "qnn":
-      state["q"] = _lanes(jax.vmap(ops.unpack)(layer["q"]).transpose(1, 2, 3, 0))  # [C, h, h, L]
+      state["q"] = to_lanes(jax.vmap(ops.unpack)(layer["q"]))  # [C, h, h, L]
     return state
 
   def finish(state, seeds):
-    w, b = state["w"][..., :seeds].transpose(2, 1, 0), state["b"][..., :seeds].T
+    w, b = from_lanes(state["w"], seeds).swapaxes(1, 2), from_lanes(state["b"], seeds)
     if head == "rpqnn":
       (w, u), (b, c) = jnp.split(w, 2, -1), jnp.split(b, 2, -1)
       return {"layers": {1: {"w": w, "b": b, "u": u, "c": c}}}
@@ -70,13 +69,12 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       return {"layers": {1: {"kernel": kernel, "bias": b, "heavy_kernel": heavy_kernel}}}
     layer = {"kernel": w, "bias": b}
     if head == "qnn":
-      q = state["q"][..., :seeds].transpose(3, 0, 1, 2)
+      q = from_lanes(state["q"], seeds)
       layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding parts the halves
     return {"layers": {1: layer}}
 
   def run(state, z, g, y, valid):
-    seeds, b, _ = z.shape
-    z, g, y = (_lanes(x.transpose(1, 2, 0)) for x in (z, g, y))  # [b, h or b or C, L]
+    b = len(z)
 
     def step(past, sample):
       t, z, g, y, valid = sample
@@ -138,9 +136,9 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       outer = e[:, :, None] * r[:, None]  # [b, C, h, L]
       m_a = 2 - jnp.eye(h, dtype=z.dtype)[:, :, None]  # M(a) of (35) is a a^T, this many times
       state["q"] -= eta * m_a * (outer[:, :, :, None] * r[:, None, None]).sum(0)  # (37)
-    return state, past["delta"][..., :seeds].transpose(2, 0, 1)
+    return state, past["delta"]
 
-  return Tail(start, run, finish)
+  return Tail(start, _compile.one_kernel(run), finish)
 
 
 def _scan_with_sums(step, carry, samples):
@@ -148,9 +146,3 @@ def _scan_with_sums(step, carry, samples):
   first = jax.tree.map(lambda x: x[0], samples)
   sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(step, carry, first)[1])
   return jax.lax.scan(lambda c, sample: (step(c[0], sample), None), (carry, sums), samples)[0][0]
-
-
-def _lanes(x):
-  """Pads the last axis, the seeds, to whole registers, with copies of the last seed."""
-  missing = -x.shape[-1] % _REGISTER
-  return jnp.concatenate([x, jnp.repeat(x[..., -1:], missing, -1)], -1)

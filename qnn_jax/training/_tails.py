@@ -8,12 +8,13 @@ G_ts = x_t.x_s + 1,
 
 and the tail's own parameters take their SGD step after every sample. A tail is three functions:
 
-    start(params)                      parameters of its net -> working state
-    run(state, z, g, y, valid)         z [S, b, h], g [S, b, b] strictly lower, y [S, b, C],
-                                       valid [b] -> (state, delta [S, b, h])
+    start(params)                      parameters of its net, leaves [S, ...] -> working state
+    run(state, z, g, y, valid)         z [b, h, L], g [b, b, L] strictly lower, y [b, C, L],
+                                       valid [b] -> (state, delta [b, h, L])
     finish(state, seeds)               -> parameters of S seeds, without the first layer's
 
-A sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
+The last axis holds the seeds, padded to L lanes with copies of the last one (see `to_lanes`). A
+sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
 Classifier, gradients through the modules and their custom_vjp. `_fused.py` has the fast one.
 """
 
@@ -28,12 +29,27 @@ from qnn_jax import losses
 from qnn_jax.training.fleet import Fleet, Net
 
 
+_REGISTER = 16  # float32 numbers of a 512-bit vector
+
+
 class Tail(NamedTuple):
   """See the module's docstring."""
 
   start: Callable[[Any], Any]
   run: Callable[..., tuple[Any, jax.Array]]
   finish: Callable[[Any, int], Any]
+
+
+def to_lanes(x: jax.Array) -> jax.Array:
+  """[S, ...] -> [..., L]: the seeds last, padded to whole vector registers with the last seed."""
+  missing = -len(x) % _REGISTER
+  padded = jnp.concatenate([x, jnp.repeat(x[-1:], missing, 0)])
+  return jnp.moveaxis(padded, 0, -1)
+
+
+def from_lanes(x: jax.Array, seeds: int) -> jax.Array:
+  """[..., L] -> [S, ...], the padding left out."""
+  return jnp.moveaxis(x, -1, 0)[:seeds]
 
 
 def module_tail(fleet: Fleet, net: Net) -> Tail:
@@ -56,8 +72,10 @@ def module_tail(fleet: Fleet, net: Net) -> Tail:
     steps = (jnp.arange(z.shape[0]), z, g, y, valid)
     return jax.lax.scan(step, (params, jnp.zeros_like(z)), steps)[0]
 
-  return Tail(
-    start=lambda params: params,
-    run=jax.vmap(run_seed, in_axes=(0, 0, 0, 0, None)),
-    finish=lambda params, seeds: params,
-  )
+  def run(params, z, g, y, valid):
+    seeds = len(jax.tree.leaves(params)[0])
+    seed_by_seed = jax.vmap(run_seed, in_axes=(0, 0, 0, 0, None))
+    params, delta = seed_by_seed(params, *(from_lanes(x, seeds) for x in (z, g, y)), valid)
+    return params, to_lanes(delta)
+
+  return Tail(start=lambda params: params, run=run, finish=lambda params, seeds: params)

@@ -31,7 +31,7 @@ from qnn_jax import losses
 from qnn_jax.errors import InputError
 from qnn_jax.training import _compile
 from qnn_jax.training._fused import fits, fused_tail
-from qnn_jax.training._tails import Tail, module_tail
+from qnn_jax.training._tails import Tail, from_lanes, module_tail, to_lanes
 from qnn_jax.training.fleet import Fleet, Params
 
 METHODS = ("block", "scan")
@@ -261,30 +261,40 @@ def _block_step(eta, tails, cuts, sub_block, state, x, y, valid):
   b = math.gcd(sub_block, size)
   z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
   gram = x @ x.swapaxes(1, 2) + 1  # G
+  y = to_lanes(y)
   before = jnp.tril(jnp.ones((b, b), x.dtype), -1)
 
   def take(a, i, axis):
     return jax.lax.dynamic_slice_in_dim(a, i * b, b, axis)
 
   def sub_step(carry, i):
-    delta, states = carry
+    steps, states = carry
     rows = take(gram, i, 1)
-    # Delta is still zero for this sub-block and those behind it, so the product sees only the past.
-    z = _one_a_seed(take(z0, i, 1) - eta * rows @ delta, seeds)
-    inside = jnp.broadcast_to(take(rows, i, 2) * before, (seeds, b, b))
+    # The steps of this sub-block and those behind it are still zero: the product sees only the past.
+    z = to_lanes(_one_a_seed(take(z0, i, 1) - rows @ steps, seeds))
+    inside = to_lanes(jnp.broadcast_to(take(rows, i, 2) * before, (seeds, b, b)))
     here = [
-      tail.run(s, z_net, inside, take(y, i, 1), take(valid, i, 0))
-      for tail, s, z_net in zip(tails, states, jnp.split(z, cuts, -1))
+      tail.run(s, z_net, inside, take(y, i, 0), take(valid, i, 0))
+      for tail, s, z_net in zip(tails, states, jnp.split(z, cuts, 1))
     ]
-    new = jnp.concatenate([delta for _, delta in here], -1)
-    if len(delta) < seeds:
+    new = eta * from_lanes(jnp.concatenate([delta for _, delta in here], 1), seeds)
+    if len(steps) < seeds:
       new = _side_by_side(new)
-    return (jax.lax.dynamic_update_slice_in_dim(delta, new, i * b, 1), [s for s, _ in here]), None
+    return (jax.lax.dynamic_update_slice_in_dim(steps, new, i * b, 1), [s for s, _ in here]), None
 
-  carry = (jnp.zeros_like(z0), state["tails"])
-  (delta, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
-  kernel = kernel - eta * x.swapaxes(1, 2) @ delta  # W = W0 - eta X^T Delta
-  return {"kernel": kernel, "bias": bias - eta * delta.sum(1), "tails": states}
+  carry = (jnp.zeros_like(z0), state["tails"])  # eta Delta, and the tails' states
+  (steps, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
+  return {"kernel": _add(kernel, x, steps), "bias": bias - steps.sum(1), "tails": states}
+
+
+def _add(kernel, x, steps):
+  """W = W0 - X^T (eta Delta), one seed after another: the product of all would not fit a cache."""
+
+  def one(i, kernel):
+    of = lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False)
+    return kernel.at[i].add(-(of(x).T @ of(steps)))
+
+  return jax.lax.fori_loop(0, len(kernel), one, kernel)
 
 
 def drop_inputs(params: list[Params], keep: np.ndarray) -> list[Params]:
