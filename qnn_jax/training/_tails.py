@@ -28,7 +28,6 @@ from flax import nnx
 from qnn_jax import losses
 from qnn_jax.training.fleet import Fleet, Net
 
-
 _REGISTER = 16  # float32 numbers of a 512-bit vector
 
 

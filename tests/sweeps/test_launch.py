@@ -202,8 +202,8 @@ def test_what_others_have_finished_is_not_planned_again(tmp_path, whole):
   assert todo.passes == 2 * 5 * SIZE
 
 
-def test_a_huge_rate_diverges_and_the_sweep_goes_on(tmp_path, in_this_process):
-  sweep = make_grid(learning_rate=5e37, train_sizes=(5, 20), epochs=(1, 2))
+def test_an_overflow_is_told_of_and_the_sweep_goes_on(tmp_path, in_this_process):
+  sweep = make_grid(init_scale=3e38, train_sizes=(5, 20), epochs=(1, 2))
   messages = list(messages_of(sweep, tmp_path))
   runs = on_disk(tmp_path)
   assert len(runs) == 2 * 2 * 2 * SEEDS
