@@ -35,7 +35,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.dtype = "float32"
   config.data_dir = ""  # a TFDS directory; empty: the one that ships with the package
   config.method = "block"  # or 'scan', the plain form: the same results, many times slower
-  config.block = 120
+  config.block = 60
   config.sub_block = 6
   if preset == "quick":
     config.train_sizes = (600, 1200)

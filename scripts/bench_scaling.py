@@ -53,6 +53,7 @@ def _prepare(head, sizes):
   order = np.stack([rng.permutation(STEPS) for _ in range(sizes["seeds"])])
   trainer = per_sample.make_trainer(fleet, method)
   (chunk,) = per_sample.make_chunks(order, method)
+  chunk = trainer.prepare(data[0], chunk)
   state = trainer.run(trainer.start(init(fleet, range(sizes["seeds"]))), *data, chunk)
   return trainer, jax.block_until_ready(state), data, chunk
 

@@ -4,11 +4,15 @@
 
 Every size is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
 training, tests and files; training_s is the training alone. products_s is the least time for the
-training's matrix products (X W, X^T Delta and the Gram matrices X X^T) at the rate that this machine
-reaches, all workers at once, in a large square product, measured in the same run before every size.
-Memory is the workers' largest resident size times their number, and the parent's.
+training's matrix products at the rate that this machine reaches, all workers at once, in a large
+square product, measured in the same run before every size: X W, X^T Delta and the lower triangle of
+G Delta in every epoch, G = X X^T in the first. Memory is the largest sum of all processes' resident
+sizes, looked at ten times a second.
+
+Needs the extra 'bench'.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -25,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qnn_jax.sweeps import launch
+from qnn_jax.training import per_sample
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
@@ -33,7 +38,7 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default as the s
 
 PIXELS = 717  # that are not zero in all training images
 COLUMNS = 3 * (10 + 15 + 20 + 25 + 30)  # of all first layers
-BLOCK, EPOCHS = 120, 20
+BLOCK, EPOCHS = per_sample.Method().block, 20
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -74,6 +79,20 @@ def peak_rate(workers: int) -> float:
   return rate
 
 
+def _watch(process: subprocess.Popen) -> int:
+  """Waits for the process; the largest sum of the resident sizes, in bytes, of it and its children."""
+  import psutil
+
+  largest = 0
+  parent = psutil.Process(process.pid)
+  while process.poll() is None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+      family = [parent, *parent.children(recursive=True)]
+      largest = max(largest, sum(member.memory_info().rss for member in family))
+    time.sleep(0.1)
+  return largest
+
+
 def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
   """One row: the real command for one training size."""
   rate = peak_rate(workers)
@@ -86,14 +105,15 @@ def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
     begin = time.perf_counter()
     with open(log, "wb") as out:
       process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
-      _, status, usage = os.wait4(process.pid, 0)
+      memory = _watch(process)
     seconds = time.perf_counter() - begin
     text = log.read_text(encoding="utf-8")
-    if status:
+    if process.returncode:
       sys.exit(f"error: the sweep failed: {text}")
     hours, minutes, training = re.search(r"100 % (\d+):(\d+):(\d+)", text).groups()
   steps = size * EPOCHS
-  operations = steps * seeds * 2 * PIXELS * (2 * COLUMNS + BLOCK)
+  each_epoch = 2 * PIXELS * COLUMNS + BLOCK / 2 * COLUMNS
+  operations = steps * seeds * 2 * (each_epoch + PIXELS * BLOCK / EPOCHS)
   return {
     "size": size,
     "seconds": round(seconds, 1),
@@ -101,7 +121,7 @@ def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
     "us_a_step": round(1e6 * (int(hours) * 3600 + int(minutes) * 60 + int(training)) / steps, 1),
     "products_s": round(operations / rate, 1),
     "peak_gflops": round(rate / 1e9),
-    "memory_mb": round((workers + (workers > 1)) * usage.ru_maxrss / 1024),
+    "memory_mb": round(memory / 2**20),
   }
 
 

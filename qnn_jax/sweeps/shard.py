@@ -65,7 +65,7 @@ class Worker:
     self.start = _compile.jit(
       lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), once=True
     )
-    self.train_chunk = trainer.run
+    self.trainer = trainer
     self.finish = _compile.jit(
       lambda state, start: per_sample.restore_inputs(trainer.finish(state), start, self.keep),
       once=True,
@@ -79,7 +79,6 @@ class Worker:
     begin = time.perf_counter()
     order = sample_order(seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order)
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
-    chunks = [(chunk, int(chunk.valid.sum())) for chunk in chunks]
     start = init(grid.fleet, seeds)
     marks = missing_marks(grid, shard, records.read_records(workdir))
     done, params = 0, start
@@ -89,11 +88,15 @@ class Worker:
     yield Compiled(time.perf_counter() - begin)
     yield Trained(done * shard.train_size * len(seeds), resumed=True)
 
+    left = marks[-1] - done
+    passes = per_sample.passes(self.trainer, self.data[0], chunks, left)
+    counts = [int(chunk.valid.sum()) for chunk in chunks] * left
+    samples = zip(passes, counts)
     for mark in marks:
       if mark > done:
         state = yield from _call(self.start, params)
-        for chunk, count in chunks * (mark - done):
-          state = yield from _call(self.train_chunk, state, *self.data, chunk)
+        for chunk, count in itertools.islice(samples, (mark - done) * len(chunks)):
+          state = yield from _call(self.trainer.run, state, *self.data, chunk)
           yield Trained(count * len(seeds))
         params = yield from _call(self.finish, state, start)
         done = mark

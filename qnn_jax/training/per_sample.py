@@ -11,7 +11,8 @@ Two methods walk the same trajectory, to rounding:
           Z0 = X W0 + b0 and G = X X^T + 1 are matrix products; what is sequential touches no array
           with an axis of inputs; the block ends with W = W0 - eta X^T Delta. Inside a block,
           sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
-          over the few samples of one, which is the tails' part (_tails.py, _fused.py).
+          over the few samples of one, which is the tails' part (_tails.py, _fused.py). The samples
+          come in the same order in every epoch, so G is made in the first and kept.
 
 `block` needs an affine first layer ("ann"); for `scan` any layer will do.
 """
@@ -19,7 +20,7 @@ Two methods walk the same trajectory, to rounding:
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,11 @@ METHODS = ("block", "scan")
 _SAMPLES_A_CALL = 600
 
 
+# Bytes of G that a process keeps from epoch to epoch; what is beyond is made anew every time. All of
+# Table 4 takes 0.36 GB, shared by the processes.
+_KEPT_BYTES = 2**30
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
   """How the trajectory is computed, which changes it by rounding only.
@@ -54,7 +60,7 @@ class Method:
   """
 
   name: str = "block"
-  block: int = 120
+  block: int = 60
   sub_block: int = 6
   fused: bool = True
 
@@ -68,20 +74,25 @@ class Method:
 
 
 class Chunk(NamedTuple):
-  """Consecutive blocks of samples: order [blocks, S or 1, B] and valid [blocks, B], 0 on padding."""
+  """Consecutive blocks of samples: order [blocks, S or 1, B] and valid [blocks, B], 0 on padding.
+
+  gram [blocks, S or 1, B, B] is G, once it is prepared.
+  """
 
   order: jax.Array
   valid: jax.Array
+  gram: jax.Array | None = None
 
 
 class Trainer(NamedTuple):
   """Compiled functions of one fleet; see `make_trainer`.
 
-  start(params) -> state, run(state, inputs, labels, chunk) -> state (the old one is given up) and
-  finish(state) -> params.
+  start(params) -> state, prepare(inputs, chunk) -> chunk, run(state, inputs, labels, prepared chunk)
+  -> state (the old one is given up) and finish(state) -> params.
   """
 
   start: Callable[[list[Params]], Any]
+  prepare: Callable[[jax.Array, Chunk], Chunk]
   run: Callable[[Any, jax.Array, jax.Array, Chunk], Any]
   finish: Callable[[Any], list[Params]]
 
@@ -108,9 +119,23 @@ def train(
     The parameters after the last sample.
   """
   state = trainer.start(params)
-  for _, chunk in itertools.product(range(epochs), chunks):
+  for chunk in passes(trainer, inputs, chunks, epochs):
     state = trainer.run(state, inputs, labels, chunk)
   return trainer.finish(state)
+
+
+def passes(
+  trainer: Trainer, inputs: jax.Array, chunks: list[Chunk], epochs: int
+) -> Iterator[Chunk]:
+  """The chunks of `epochs` passes one after another, prepared for `trainer.run`."""
+  kept, size = {}, 0
+  for epoch, (i, chunk) in itertools.product(range(epochs), enumerate(chunks)):
+    prepared = kept.get(i) or trainer.prepare(inputs, chunk)
+    if i not in kept and epoch + 1 < epochs:
+      size += sum(leaf.nbytes for leaf in jax.tree.leaves(prepared))
+      if size <= _KEPT_BYTES:
+        kept[i] = prepared
+    yield prepared
 
 
 def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
@@ -198,7 +223,12 @@ def _scan_trainer(fleet):
     return [run_net(net, params, inputs, labels, order) for net, params in zip(fleet.nets, state)]
 
   copy = lambda params: jax.tree.map(jnp.copy, params)  # run gives its state up
-  return Trainer(copy, _compile.jit(run, donate_argnums=0), lambda state: state)
+  return Trainer(
+    start=copy,
+    prepare=lambda inputs, chunk: chunk,
+    run=_compile.jit(run, donate_argnums=0),
+    finish=lambda state: state,
+  )
 
 
 def _block_trainer(fleet, tails, sub_block):
@@ -222,24 +252,42 @@ def _block_trainer(fleet, tails, sub_block):
       for tail, s, kernel, bias in zip(tails, state["tails"], kernels, biases)
     ]
 
+  def samples(inputs, order, valid):
+    return as_inputs(inputs[order], fleet.dtype) * valid[:, None]  # [S or 1, B, n]
+
+  def prepare(inputs, chunk):
+    def gram(block):
+      x = samples(inputs, *block)
+      return x @ x.swapaxes(1, 2) + 1
+
+    valid = chunk.valid.astype(fleet.dtype)
+    return chunk._replace(gram=jax.lax.map(gram, (chunk.order, valid)))
+
   def run(state, inputs, labels, chunk):
     seeds, shared = len(state["bias"]), chunk.order.shape[1] == 1
     if shared:  # then all seeds' columns stand side by side, as those of one
       state = state | {name: _side_by_side(state[name]) for name in ("kernel", "bias")}
 
     def step(state, block):
-      order, valid = block
-      x = as_inputs(inputs[order], fleet.dtype) * valid[:, None]  # [S or 1, B, n]
+      order, valid, gram = block
+      x = samples(inputs, order, valid)
       y = jnp.broadcast_to(_one_hot(labels[order], fleet), (seeds, valid.size, fleet.classes))
-      return _block_step(fleet.learning_rate, tails, cuts, sub_block, state, x, y, valid), None
+      return _block_step(
+        fleet.learning_rate, tails, cuts, sub_block, state, x, gram, y, valid
+      ), None
 
-    state = jax.lax.scan(step, state, (chunk.order, chunk.valid.astype(fleet.dtype)))[0]
+    blocks = chunk.order, chunk.valid.astype(fleet.dtype), chunk.gram
+    state = jax.lax.scan(step, state, blocks)[0]
     if shared:
       state |= {name: _one_a_seed(state[name], seeds) for name in ("kernel", "bias")}
     return state
 
-  run = _compile.jit(run, donate_argnums=0)
-  return Trainer(_compile.jit(start, once=True), run, _compile.jit(finish, once=True))
+  return Trainer(
+    start=_compile.jit(start, once=True),
+    prepare=_compile.jit(prepare),
+    run=_compile.jit(run, donate_argnums=0),
+    finish=_compile.jit(finish, once=True),
+  )
 
 
 def _side_by_side(x):
@@ -254,13 +302,12 @@ def _one_a_seed(x, seeds):
   return jnp.moveaxis(x.reshape(*x.shape[1:-1], seeds, -1), -2, 0)
 
 
-def _block_step(eta, tails, cuts, sub_block, state, x, y, valid):
-  """One block: x [S', B, n] with S' = 1 where the samples are shared, y [S, B, C], valid [B]."""
+def _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid):
+  """One block: x [S', B, n], gram [S', B, B], y [S, B, C], valid [B]; S' is 1 for a shared order."""
   kernel, bias = state["kernel"], state["bias"]  # [S', n, columns], [S', columns]
   seeds, size, _ = y.shape
   b = math.gcd(sub_block, size)
   z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
-  gram = x @ x.swapaxes(1, 2) + 1  # G
   y = to_lanes(y)
   before = jnp.tril(jnp.ones((b, b), x.dtype), -1)
 
