@@ -13,7 +13,7 @@ and the tail's own parameters take their SGD step after every sample. A tail is 
                                        valid [b] -> (state, delta [b, h, L])
     finish(state, seeds)               -> parameters of S seeds, without the first layer's
 
-The last axis holds the seeds, padded to L lanes with copies of the last one (see `to_lanes`). A
+The last axis holds the seeds, padded to L lanes with zeros (see `to_lanes`). A
 sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
 Classifier, gradients through the modules and their custom_vjp. `_fused.py` has the fast one.
 """
@@ -40,10 +40,9 @@ class Tail(NamedTuple):
 
 
 def to_lanes(x: jax.Array) -> jax.Array:
-  """[S, ...] -> [..., L]: the seeds last, padded to whole vector registers with the last seed."""
+  """[S, ...] -> [..., L]: the seeds last, with zeros to whole vector registers."""
   missing = -len(x) % _REGISTER
-  padded = jnp.concatenate([x, jnp.repeat(x[-1:], missing, 0)])
-  return jnp.moveaxis(padded, 0, -1)
+  return jnp.moveaxis(jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), 0, -1)
 
 
 def from_lanes(x: jax.Array, seeds: int) -> jax.Array:

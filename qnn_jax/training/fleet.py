@@ -109,10 +109,13 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
     raise InputError(
       f"the training size must be 1 to {available}, the samples there are, got {size}"
     )
-  numbers = jnp.zeros(len(seeds), jnp.uint32) if shared else jnp.asarray(seeds, jnp.uint32)
+  return _whole_order((0,) * len(seeds) if shared else tuple(seeds), available)[:, :size]
 
-  def draw(number):
-    key = jax.random.fold_in(jax.random.key(number), zlib.crc32(b"order"))
-    return jax.random.permutation(key, available)[:size]
 
-  return jax.lax.map(draw, numbers)
+@functools.lru_cache(maxsize=1)  # a sweep asks for the same seeds' order at every size
+def _whole_order(seeds, available):
+  def draw(seed):
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"order"))
+    return jax.random.permutation(key, available)
+
+  return jax.lax.map(draw, jnp.asarray(seeds, jnp.uint32))
