@@ -264,23 +264,19 @@ def _block_trainer(fleet, tails, sub_block):
     return chunk._replace(gram=jax.lax.map(gram, (chunk.order, valid)))
 
   def run(state, inputs, labels, chunk):
-    seeds, shared = len(state["bias"]), chunk.order.shape[1] == 1
-    if shared:  # then all seeds' columns stand side by side, as those of one
-      state = state | {name: _side_by_side(state[name]) for name in ("kernel", "bias")}
+    seeds = len(state["bias"])
 
     def step(state, block):
       order, valid, gram = block
-      x = samples(inputs, order, valid)
-      y = jnp.broadcast_to(_one_hot(labels[order], fleet), (seeds, valid.size, fleet.classes))
+      x, y = samples(inputs, order, valid), _one_hot(labels[order], fleet)
+      # All seeds' own from here on, for a shared order too, which is no slower so.
+      x, gram, y = (jnp.broadcast_to(a, (seeds, *a.shape[1:])) for a in (x, gram, y))
       return _block_step(
         fleet.learning_rate, tails, cuts, sub_block, state, x, gram, y, valid
       ), None
 
     blocks = chunk.order, chunk.valid.astype(fleet.dtype), chunk.gram
-    state = jax.lax.scan(step, state, blocks)[0]
-    if shared:
-      state |= {name: _one_a_seed(state[name], seeds) for name in ("kernel", "bias")}
-    return state
+    return jax.lax.scan(step, state, blocks)[0]
 
   return Trainer(
     start=_compile.jit(start, once=True),
@@ -290,21 +286,9 @@ def _block_trainer(fleet, tails, sub_block):
   )
 
 
-def _side_by_side(x):
-  """[S, ..., columns] -> [1, ..., S x columns]."""
-  return jnp.moveaxis(x, 0, -2).reshape(1, *x.shape[1:-1], -1)
-
-
-def _one_a_seed(x, seeds):
-  """[S, ..., columns] -> itself, [1, ..., S x columns] -> [S, ..., columns]."""
-  if x.shape[0] == seeds:
-    return x
-  return jnp.moveaxis(x.reshape(*x.shape[1:-1], seeds, -1), -2, 0)
-
-
 def _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid):
-  """One block: x [S', B, n], gram [S', B, B], y [S, B, C], valid [B]; S' is 1 for a shared order."""
-  kernel, bias = state["kernel"], state["bias"]  # [S', n, columns], [S', columns]
+  """One block: x [S, B, n], gram [S, B, B], y [S, B, C], valid [B]."""
+  kernel, bias = state["kernel"], state["bias"]  # [S, n, columns], [S, columns]
   seeds, size, _ = y.shape
   b = math.gcd(sub_block, size)
   z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
@@ -318,15 +302,13 @@ def _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid):
     steps, states = carry
     rows = take(gram, i, 1)
     # The steps of this sub-block and those behind it are still zero: the product sees only the past.
-    z = to_lanes(_one_a_seed(take(z0, i, 1) - rows @ steps, seeds))
-    inside = to_lanes(jnp.broadcast_to(take(rows, i, 2) * before, (seeds, b, b)))
+    z = to_lanes(take(z0, i, 1) - rows @ steps)
+    inside = to_lanes(take(rows, i, 2) * before)
     here = [
       tail.run(s, z_net, inside, take(y, i, 0), take(valid, i, 0))
       for tail, s, z_net in zip(tails, states, jnp.split(z, cuts, 1))
     ]
     new = eta * from_lanes(jnp.concatenate([delta for _, delta in here], 1), seeds)
-    if len(steps) < seeds:
-      new = _side_by_side(new)
     return (jax.lax.dynamic_update_slice_in_dim(steps, new, i * b, 1), [s for s, _ in here]), None
 
   carry = (jnp.zeros_like(z0), state["tails"])  # eta Delta, and the tails' states
