@@ -66,7 +66,7 @@ def test_under_vmap_over_seeds_and_under_scan(twin, x64):
   jax.tree.map(close, steps(fast)(*args), steps(slow)(*args))
 
 
-@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0, 3)], ids=str)
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0, 3), (128,)], ids=str)
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("n, m", [(3, 2), (67, 33)])  # on either side of the rule
 def test_either_side_of_the_rule_and_any_leading_axes(n, m, cache, batch, x64):
