@@ -1,11 +1,11 @@
-"""Seconds and peak memory of Table 4, a training size at a time, beside its matrix products alone.
+"""Seconds and peak memory of Table 4, by training size and whole, beside its matrix products alone.
 
   python scripts/bench_table4.py [--json] [--sizes=600,1200,6000,60000] [--workers=N] [--seeds=25]
 
-Every size is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
-training, tests and files; training_s is the training alone. products_s is the least time for the
+Every row is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
+training, tests and files; training_s is training and tests. products_s is the least time for the
 training's matrix products at the rate that this machine reaches, all workers at once, in a large
-square product, measured in the same run before every size: X W, X^T Delta and the lower triangle of
+square product, measured in the same run before every row: X W, X^T Delta and the lower triangle of
 G Delta in every epoch, G = X X^T in the first. Memory is the largest sum of all processes' resident
 sizes, looked at ten times a second.
 
@@ -93,13 +93,13 @@ def _watch(process: subprocess.Popen) -> int:
   return largest
 
 
-def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
-  """One row: the real command for one training size."""
+def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
+  """One row: the real command for these training sizes."""
   rate = peak_rate(workers)
   with tempfile.TemporaryDirectory() as folder:
     log = pathlib.Path(folder) / "log"
     command = [
-      sys.executable, "-m", "experiments.table4", f"--config.train_sizes=({size},)",
+      sys.executable, "-m", "experiments.table4", f"--config.train_sizes={tuple(sizes)}",
       f"--config.seeds={seeds}", f"--workers={workers}", f"--workdir={folder}/run",
     ]  # fmt: skip
     begin = time.perf_counter()
@@ -111,33 +111,26 @@ def run_size(size: int, seeds: int, workers: int) -> dict[str, float]:
     if process.returncode:
       sys.exit(f"error: the sweep failed: {text}")
     hours, minutes, training = re.search(r"100 % (\d+):(\d+):(\d+)", text).groups()
-  steps = size * EPOCHS
+  steps = sum(sizes) * EPOCHS
   each_epoch = 2 * PIXELS * COLUMNS + BLOCK / 2 * COLUMNS
   operations = steps * seeds * 2 * (each_epoch + PIXELS * BLOCK / EPOCHS)
   return {
-    "size": size,
+    "size": "+".join(map(str, sizes)),
     "seconds": round(seconds, 1),
     "training_s": int(hours) * 3600 + int(minutes) * 60 + int(training),
     "us_a_step": round(1e6 * (int(hours) * 3600 + int(minutes) * 60 + int(training)) / steps, 1),
     "products_s": round(operations / rate, 1),
     "peak_gflops": round(rate / 1e9),
     "memory_mb": round(memory / 2**20),
+    "over_products": round(seconds * rate / operations, 2),
   }
 
 
 def main(_):
   workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
-  rows = [run_size(int(size), _SEEDS.value, workers) for size in _SIZES.value]
-  total = {
-    "size": "all",
-    **{k: round(sum(row[k] for row in rows), 1) for k in ("seconds", "training_s", "products_s")},
-    "us_a_step": "",
-    "peak_gflops": round(statistics.median(row["peak_gflops"] for row in rows)),
-    "memory_mb": max(row["memory_mb"] for row in rows),
-  }
-  rows.append(total)
-  for row in rows:
-    row["over_products"] = round(row["seconds"] / row["products_s"], 2)
+  sizes = [int(size) for size in _SIZES.value]
+  parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
+  rows = [run_sizes(part, _SEEDS.value, workers) for part in parts]
   if _JSON.value:
     for row in rows:
       print(json.dumps(row))
