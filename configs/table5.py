@@ -25,7 +25,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.learning_rate = 0.01
   config.init_scale = 0.01
   config.data_dir = ""  # a TFDS directory; empty: the one that ships with the package
-  config.block = 60  # smaller than in table4: with fewer columns the Gram matrices weigh more
+  config.block = 60
   config.sub_block = 6
   if preset == "smoke":
     config.train_size = 1200

@@ -195,7 +195,7 @@ def main(_):
     table.add_row(
       *(f"{row[f]:.3g}" if f == "max_difference" else str(row.get(f, "")) for f in fields)
     )
-  Console(width=max(110, Console().width)).print(table)
+  Console(width=max(130, Console().width)).print(table)
 
 
 if __name__ == "__main__":
