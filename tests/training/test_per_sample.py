@@ -225,6 +225,27 @@ def test_chunks_hold_every_sample_once_in_its_order(method, size):
   assert set(np.unique(valid)) <= {0, 1}
 
 
+@pytest.mark.parametrize("kept, prepared", ((0, 9), (1e9, 3)))
+def test_what_is_kept_of_the_products_changes_nothing_but_the_work(monkeypatch, kept, prepared):
+  monkeypatch.setattr(per_sample, "_KEPT_BYTES", kept)
+  monkeypatch.setattr(per_sample, "_SAMPLES_A_CALL", 10)
+  method, calls = Method(block=10, sub_block=5), []
+  whole = trainer(FLEET, method)
+
+  def prepare(inputs, chunk):
+    calls.append(chunk)
+    return whole.prepare(inputs, chunk)
+
+  x, labels = data()
+  chunks = per_sample.make_chunks(np.arange(30)[None], method)
+  params = init(FLEET, range(2))
+  end = per_sample.train(whole._replace(prepare=prepare), params, x, labels, chunks, 3)
+  assert len(calls) == prepared
+  order = np.tile(np.arange(30), 3)[None]
+  once = per_sample.train(whole, params, x, labels, per_sample.make_chunks(order, method), 1)
+  jax.tree.map(np.testing.assert_array_equal, end, once)
+
+
 def test_method_errors():
   with pytest.raises(InputError, match="unknown method 'blok'; choose one of block, scan"):
     Method("blok")

@@ -1,0 +1,54 @@
+"""Loops compiled as one kernel: where they are, and that they change no number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from qnn_jax.training import _compile
+
+TAG = "xla_cpu_small_call"
+
+only_cpu = pytest.mark.skipif(
+  jax.default_backend() != "cpu", reason="one kernel is a matter of XLA's CPU back end"
+)
+
+
+@_compile.one_kernel
+def loop(a, x):
+  """A recurrence with a reduction, as the tails have them."""
+  step = lambda a, row: (a + 0.1 * jnp.tanh((a * row).sum(0)), a.sum())
+  return jax.lax.scan(step, a, x)
+
+
+def arguments():
+  rng = np.random.default_rng(0)
+  return jnp.asarray(rng.random((64, 80)), "float32"), jnp.asarray(rng.random((5, 80)), "float32")
+
+
+@only_cpu
+def test_a_loop_is_one_kernel_within_our_programs_alone():
+  args = arguments()
+  ours = jax.jit(
+    _compile._allow_one_kernel(loop), compiler_options=_compile._accepted("cpu", False)
+  )
+  assert TAG in ours.lower(*args).compile().as_text()
+  assert TAG not in jax.jit(loop).lower(*args).compile().as_text()
+  jax.tree.map(
+    lambda one, many: np.testing.assert_allclose(one, many, rtol=1e-5),
+    _compile.jit(loop)(*args),
+    jax.jit(loop)(*args),
+  )
+
+
+@only_cpu
+def test_without_our_options_a_kernel_is_not_asked_for(monkeypatch):
+  # XLA gives reductions to a library by default, and fails to compile them into one kernel.
+  total = lambda x: set_xla_metadata(jax.jit(lambda x: x.sum(0))(x), **_compile._ONE_KERNEL)
+  shape = jax.ShapeDtypeStruct((64, 64), "float32")
+  with pytest.raises(jax.errors.JaxRuntimeError):
+    jax.jit(total).lower(shape).compile()
+  monkeypatch.setattr(_compile, "_accepted", lambda backend, once: None)
+  assert not _compile._one_kernel_compiles.__wrapped__("cpu")
+  assert not _compile._one_kernel_compiles.__wrapped__("gpu")
