@@ -7,9 +7,9 @@ training, tests and files; training_s is training and tests. products_s is the l
 training's matrix products at the rate that this machine reaches, all workers at once, in a large
 square product, measured in the same run before every row: X W, X^T Delta and the lower triangle of
 G Delta in every epoch, G = X X^T in the first. Memory is the largest sum of all processes' resident
-sizes, looked at ten times a second.
+sizes, looked at ten times a second: an upper bound, as pages that they share count for each.
 
-Needs the extra 'bench'.
+Needs psutil, of the extra 'bench'.
 """
 
 import contextlib
@@ -24,7 +24,8 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+import psutil
+from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +39,7 @@ _WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default as the s
 
 PIXELS = 717  # that are not zero in all training images
 COLUMNS = 3 * (10 + 15 + 20 + 25 + 30)  # of all first layers
-BLOCK, EPOCHS = per_sample.Method().block, 20
+BLOCK, EPOCHS = per_sample.Method().block, 20  # the longest training, as in configs/table4.py
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -50,6 +51,7 @@ def _product_rate(cores, barrier, results):
 
   from qnn_jax.training import _compile
 
+  logging.set_verbosity(logging.WARNING)  # in this process too
   n = 2048 if jax.default_backend() == "cpu" else 16384
   a = jax.random.uniform(jax.random.key(0), (n, n))
   product = _compile.jit(lambda a: a @ a)
@@ -81,8 +83,6 @@ def peak_rate(workers: int) -> float:
 
 def _watch(process: subprocess.Popen) -> int:
   """Waits for the process; the largest sum of the resident sizes, in bytes, of it and its children."""
-  import psutil
-
   largest = 0
   parent = psutil.Process(process.pid)
   while process.poll() is None:
@@ -100,7 +100,7 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
     log = pathlib.Path(folder) / "log"
     command = [
       sys.executable, "-m", "experiments.table4", f"--config.train_sizes={tuple(sizes)}",
-      f"--config.seeds={seeds}", f"--workers={workers}", f"--workdir={folder}/run",
+      f"--config.seeds={seeds}", f"--config.block={BLOCK}", f"--workers={workers}", f"--workdir={folder}/run",
     ]  # fmt: skip
     begin = time.perf_counter()
     with open(log, "wb") as out:
@@ -118,16 +118,16 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
     "size": "+".join(map(str, sizes)),
     "seconds": round(seconds, 1),
     "training_s": int(hours) * 3600 + int(minutes) * 60 + int(training),
-    "us_a_step": round(1e6 * (int(hours) * 3600 + int(minutes) * 60 + int(training)) / steps, 1),
-    "products_s": round(operations / rate, 1),
+    "products_s": round(operations / rate, 2),
     "peak_gflops": round(rate / 1e9),
-    "memory_mb": round(memory / 2**20),
+    "memory_mb": round(memory / 1e6),
     "over_products": round(seconds * rate / operations, 2),
   }
 
 
 def main(_):
   workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
+  logging.set_verbosity(logging.WARNING)
   sizes = [int(size) for size in _SIZES.value]
   parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
   rows = [run_sizes(part, _SEEDS.value, workers) for part in parts]
@@ -135,7 +135,7 @@ def main(_):
     for row in rows:
       print(json.dumps(row))
     return
-  table = Table(*rows[0], title=f"Table 4, {_SEEDS.value} seeds, {workers} workers")
+  table = Table(*rows[0], title=f"Table 4, {_SEEDS.value} seeds, --workers={workers}")
   for row in rows:
     table.add_row(*(str(row[field]) for field in rows[0]))
   Console(width=max(100, Console().width)).print(table)

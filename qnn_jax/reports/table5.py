@@ -25,7 +25,8 @@ class Timing(NamedTuple):
   Attributes:
     model: the head.
     seeds: runs side by side.
-    seconds: of the whole training, epochs times the median epoch; compiling is not in it.
+    seconds: of the whole training, its first epoch and the median of the others times their number;
+      compiling is not in it.
     accuracy: mean over the runs, in percent.
   """
 

@@ -88,14 +88,14 @@ class Worker:
     yield Compiled(time.perf_counter() - begin)
     yield Trained(done * shard.train_size * len(seeds), resumed=True)
 
-    left = marks[-1] - done
-    passes = per_sample.passes(self.trainer, self.data[0], chunks, left)
-    counts = [int(chunk.valid.sum()) for chunk in chunks] * left
-    samples = zip(passes, counts)
+    epochs = marks[-1] - done
+    passes = per_sample.passes(self.trainer, self.data[0], chunks, epochs)
+    counts = [int(chunk.valid.sum()) for chunk in chunks] * epochs
+    counted = zip(passes, counts)
     for mark in marks:
       if mark > done:
         state = yield from _call(self.start, params)
-        for chunk, count in itertools.islice(samples, (mark - done) * len(chunks)):
+        for chunk, count in itertools.islice(counted, (mark - done) * len(chunks)):
           state = yield from _call(self.trainer.run, state, *self.data, chunk)
           yield Trained(count * len(seeds))
         params = yield from _call(self.finish, state, start)

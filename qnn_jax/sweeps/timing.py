@@ -85,9 +85,8 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
   for model, (fleet, trainer, start, state, times, _) in nets.items():
     params = per_sample.restore_inputs(trainer.finish(state), start, keep)
     accuracy = float(evaluate(fleet, params, *test).accuracy.mean())
-    # As they are stored, so that a rerun reports the same.
-    # The first epoch also prepares what the others share.
-    rest = times[1:] or times
-    seconds = round(times[0] + (config.epochs - 1) * statistics.median(rest), 6)
+    # The first epoch also makes the products that the later ones use.
+    seconds = times[0] + (config.epochs - 1) * statistics.median(times[1:] or times)
+    seconds = round(seconds, 6)  # as it is stored, so that a rerun reports the same
     timings.append(Timing(model, seeds, seconds, round(accuracy, 2)))
   return timings

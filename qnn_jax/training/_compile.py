@@ -15,9 +15,8 @@ _STEPS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_wid
 # A fleet's starting values take 20 s to compile with all optimisations, 3 s without, 0.1 s to run.
 _ONCE = {"xla_backend_optimization_level": 0}
 
-
-# A loop of small operations pays some 50 ns for each of them, a call of a kernel. XLA knows a call
-# that it compiles as one kernel, loops and all; it makes them itself of the smallest loops.
+# A loop of small operations pays some 50 ns for each of them, a call of a kernel. XLA can compile a
+# call as one kernel, loops included; by itself it does so for the smallest loops only.
 _ONE_KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
 
 _one_kernel_allowed = contextvars.ContextVar("one_kernel_allowed", default=False)
@@ -82,7 +81,7 @@ def _allow_one_kernel(function):
 def _one_kernel_compiles(backend: str) -> bool:
   if backend != "cpu":
     return False
-  # Such a kernel cannot hold what XLA gives to a library, reductions not excepted, hence the options.
+  # Such a kernel cannot hold what XLA gives to a library, which without our options are reductions too.
   options = _accepted(backend, False)
   with contextlib.suppress(Exception):
     total = lambda x: set_xla_metadata(jax.jit(lambda x: x.sum(0))(x), **_ONE_KERNEL)

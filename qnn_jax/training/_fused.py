@@ -54,7 +54,10 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       w, b = jnp.concatenate([layer["kernel"], layer["heavy_kernel"]], 1), layer["bias"]
     else:
       w, b = layer["kernel"], layer["bias"]
-    state = {"w": to_lanes(w.swapaxes(1, 2)), "b": to_lanes(b)}  # [outputs, inputs, L]
+    state = {
+      "w": to_lanes(w.swapaxes(1, 2)),
+      "b": to_lanes(b),
+    }  # [outputs, inputs, L], [outputs, L]
     if head == "qnn":
       state["q"] = to_lanes(jax.vmap(ops.unpack)(layer["q"]))  # [C, h, h, L]
     return state

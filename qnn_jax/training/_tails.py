@@ -13,9 +13,9 @@ and the tail's own parameters take their SGD step after every sample. A tail is 
                                        valid [b] -> (state, delta [b, h, L])
     finish(state, seeds)               -> parameters of S seeds, without the first layer's
 
-The last axis holds the seeds, padded to L lanes with zeros (see `to_lanes`). A
-sample with valid = 0 is padding and changes nothing. `module_tail` is the general one: any
-Classifier, gradients through the modules and their custom_vjp. `_fused.py` has the fast one.
+The last axis holds the seeds, padded to L lanes with zeros (see `to_lanes`). A sample with valid = 0
+is padding and changes nothing. `module_tail` is the general one: any Classifier, gradients through
+the modules and their custom_vjp. `_fused.py` has the fast one.
 """
 
 from collections.abc import Callable

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from qnn_jax import models
@@ -109,7 +110,8 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
     raise InputError(
       f"the training size must be 1 to {available}, the samples there are, got {size}"
     )
-  return _whole_order((0,) * len(seeds) if shared else tuple(seeds), available)[:, :size]
+  numbers = (0,) * len(seeds) if shared else tuple(map(int, seeds))
+  return jnp.asarray(_whole_order(numbers, available)[:, :size])
 
 
 @functools.lru_cache(maxsize=1)  # a sweep asks for the same seeds' order at every size
@@ -118,4 +120,4 @@ def _whole_order(seeds, available):
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"order"))
     return jax.random.permutation(key, available)
 
-  return jax.lax.map(draw, jnp.asarray(seeds, jnp.uint32))
+  return np.asarray(jax.lax.map(draw, jnp.asarray(seeds, jnp.uint32)), np.int32)

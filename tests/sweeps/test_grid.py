@@ -62,7 +62,7 @@ def test_sizes_and_marks_ascend_whatever_the_configuration_says():
     ({"init_scale": -0.1}, "init_scale must be a positive number, got -0.1"),
     ({"dtype": "float16"}, "dtype must be float32 or float64, got 'float16'"),
     ({"method": "batch"}, "unknown method 'batch'; choose one of block, scan"),
-    ({"block": 0}, "block and sub_block must be at least 1, got 0, 6"),
+    ({"block": 0}, "block and sub_block must be at least 1, got block=0, sub_block=6"),
   ],
 )
 def test_a_value_that_makes_no_sense_is_named(change, message):

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from qnn_jax.training import _compile
+from qnn_jax.training import _compile, per_sample
+from qnn_jax.training.fleet import Fleet, Net, init
 
 TAG = "xla_cpu_small_call"
 
-only_cpu = pytest.mark.skipif(
-  jax.default_backend() != "cpu", reason="one kernel is a matter of XLA's CPU back end"
-)
+
+@pytest.fixture(autouse=True)
+def only_cpu():
+  if jax.default_backend() != "cpu":
+    pytest.skip("one kernel is a matter of XLA's CPU back end")
 
 
 @_compile.one_kernel
@@ -27,7 +30,6 @@ def arguments():
   return jnp.asarray(rng.random((64, 80)), "float32"), jnp.asarray(rng.random((5, 80)), "float32")
 
 
-@only_cpu
 def test_a_loop_is_one_kernel_within_our_programs_alone():
   args = arguments()
   ours = jax.jit(
@@ -42,7 +44,6 @@ def test_a_loop_is_one_kernel_within_our_programs_alone():
   )
 
 
-@only_cpu
 def test_without_our_options_a_kernel_is_not_asked_for(monkeypatch):
   # XLA gives reductions to a library by default, and fails to compile them into one kernel.
   total = lambda x: set_xla_metadata(jax.jit(lambda x: x.sum(0))(x), **_compile._ONE_KERNEL)
@@ -52,3 +53,17 @@ def test_without_our_options_a_kernel_is_not_asked_for(monkeypatch):
   monkeypatch.setattr(_compile, "_accepted", lambda backend, once: None)
   assert not _compile._one_kernel_compiles.__wrapped__("cpu")
   assert not _compile._one_kernel_compiles.__wrapped__("gpu")
+
+
+def test_every_tail_of_a_fleet_is_one_kernel():
+  fleet = Fleet((Net("ann", 3), Net("qnn", 3), Net("rpqnn", 3), Net("heavy", 3)), in_features=4)
+  trainer = per_sample.make_trainer(fleet, per_sample.Method())
+  x, labels = jnp.ones((5, 4)), jnp.arange(5)
+  (chunk,) = per_sample.make_chunks(np.arange(5)[None], per_sample.Method())
+  run = jax.jit(
+    _compile._allow_one_kernel(trainer.run.__wrapped__),
+    compiler_options=_compile._accepted("cpu", False),
+  )
+  state, chunk = trainer.start(init(fleet, (0,))), trainer.prepare(x, chunk)
+  text = run.lower(state, x, labels, chunk).compile().as_text()
+  assert text.count(f'{TAG}="true"') >= 4

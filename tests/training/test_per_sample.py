@@ -252,3 +252,11 @@ def test_method_errors():
   for cut in ({"block": 0}, {"sub_block": 0}, {"block": -3}):
     with pytest.raises(InputError, match="block and sub_block must be at least 1, got "):
       Method(**cut)
+
+
+def test_a_chunk_has_to_be_prepared():
+  x, labels = data()
+  block = trainer(FLEET, METHODS["fused"])
+  (chunk,) = per_sample.make_chunks(np.arange(20)[None], METHODS["fused"])
+  with pytest.raises(InputError, match="run takes a chunk that the trainer's prepare has returned"):
+    block.run(block.start(init(FLEET, range(2))), x, labels, chunk)
