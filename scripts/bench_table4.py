@@ -126,8 +126,8 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
 
 
 def main(_):
-  workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
   logging.set_verbosity(logging.WARNING)
+  workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
   sizes = [int(size) for size in _SIZES.value]
   parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
   rows = [run_sizes(part, _SEEDS.value, workers) for part in parts]

@@ -63,15 +63,15 @@ class Worker:
     self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
     trainer = per_sample.make_trainer(grid.fleet, grid.method)
     self.start = _compile.jit(
-      lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), once=True
+      lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), level=0
     )
     self.trainer = trainer
     self.finish = _compile.jit(
       lambda state, start: per_sample.restore_inputs(trainer.finish(state), start, self.keep),
-      once=True,
+      level=0,
     )
     # The images are arguments: as constants they would be folded while compiling, for seconds.
-    self.evaluate = _compile.jit(functools.partial(evaluate, grid.fleet))
+    self.evaluate = _compile.jit(functools.partial(evaluate, grid.fleet), level=1)
 
   def run(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message]:
     """Trains the shard from its last checkpoint, if there is one; says what is done as it goes."""

@@ -10,10 +10,8 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 # XLA hands reductions to a library whose calls cost more than the few thousand products of one
 # training step; its own loops are three to five times faster there, more so with 512-bit vectors.
-_STEPS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
-
-# A fleet's starting values take 20 s to compile with all optimisations, 3 s without, 0.1 s to run.
-_ONCE = {"xla_backend_optimization_level": 0}
+_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
+_LEVEL = "xla_backend_optimization_level"
 
 # A loop of small operations pays some 50 ns for each of them, a call of a kernel. XLA can compile a
 # call as one kernel, loops included; by itself it does so for the smallest loops only.
@@ -22,13 +20,14 @@ _ONE_KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
 _one_kernel_allowed = contextvars.ContextVar("one_kernel_allowed", default=False)
 
 
-def jit(function: Callable, *, once: bool = False, **kwargs) -> Callable:
+def jit(function: Callable, *, level: int | None = None, **kwargs) -> Callable:
   """`jax.jit(function, **kwargs)`, compiled for its use where the backend is a CPU.
 
   Args:
     function: to compile; numbers differ from plain `jax.jit` by rounding only.
-    once: False for many small operations in long scans; True for what hardly ever runs, so that the
-      time to compile is what counts.
+    level: how much XLA optimises. None is all it has, for long scans; 1 is for what hardly consists
+      of anything but products, as fast then and compiled in two thirds of the time; 0 for what runs
+      once or twice: a fifth of the time to compile, and slow.
     **kwargs: of `jax.jit`.
   """
   compiled = None
@@ -39,9 +38,8 @@ def jit(function: Callable, *, once: bool = False, **kwargs) -> Callable:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, call_kwargs))):
       return function(*args, **call_kwargs)  # within another jit, whose options hold
     if compiled is None:  # only now, because asking for the backend starts it
-      options = _accepted(jax.default_backend(), once)
-      traced = function if once else _allow_one_kernel(function)
-      compiled = jax.jit(traced, compiler_options=options, **kwargs)
+      options = _accepted(jax.default_backend(), level)
+      compiled = jax.jit(_allow_one_kernel(function), compiler_options=options, **kwargs)
       call._cache_size = compiled._cache_size
     return compiled(*args, **call_kwargs)
 
@@ -82,7 +80,7 @@ def _one_kernel_compiles(backend: str) -> bool:
   if backend != "cpu":
     return False
   # Such a kernel cannot hold what XLA gives to a library, which without our options are reductions too.
-  options = _accepted(backend, False)
+  options = _accepted(backend, None)
   with contextlib.suppress(Exception):
     total = lambda x: set_xla_metadata(jax.jit(lambda x: x.sum(0))(x), **_ONE_KERNEL)
     jax.jit(total, compiler_options=options).lower(
@@ -93,11 +91,12 @@ def _one_kernel_compiles(backend: str) -> bool:
 
 
 @functools.cache
-def _accepted(backend: str, once: bool) -> dict[str, object] | None:
+def _accepted(backend: str, level: int | None) -> dict[str, object] | None:
   if backend != "cpu":
     return None
   accepted = {}
-  for name, value in (_ONCE if once else _STEPS).items():
+  wanted = _OPTIONS if level is None else {**_OPTIONS, _LEVEL: level}
+  for name, value in wanted.items():
     # The options are XLA's own and may go with any release: speed then, never correctness.
     try:
       jax.jit(lambda x: x + 1, compiler_options={name: value}).lower(1.0).compile()

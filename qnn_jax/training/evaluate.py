@@ -1,6 +1,7 @@
 """Test accuracy of a fleet's nets."""
 
 import itertools
+import math
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,9 @@ from qnn_jax import ops
 from qnn_jax.layers import AffineLinear
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Params
+
+# What all nets make of so many samples stays in a core's cache.
+_SAMPLES_AT_ONCE = 1000
 
 
 class Evaluation(NamedTuple):
@@ -27,17 +31,25 @@ def evaluate(
 
   The prediction is the output with the largest logit. A run is finite if all its parameters and all
   its logits are: then the loss (25), which takes logits, is finite too. One seed is taken after
-  another, so that memory does not grow with their number.
+  another, and samples a thousand at a time, so that memory does not grow with their numbers.
   """
-  x = per_sample.as_inputs(inputs, fleet.dtype)
+  parts = max(1, math.ceil(len(inputs) / _SAMPLES_AT_ONCE))
+  missing = -len(inputs) % parts
+  # The last sample once more, with a label that no prediction is, changes neither count nor finiteness.
+  inputs = jnp.pad(inputs, ((0, missing), (0, 0)), mode="edge").reshape(parts, -1, inputs.shape[1])
+  padded = jnp.pad(labels, (0, missing), constant_values=-1).reshape(parts, -1)
 
   def of_seed(params):
-    accuracy, finite = [], []
-    for net_params, logits in zip(params, _logits(fleet, params, x)):
-      accuracy.append(100 * (logits.argmax(-1) == labels).mean())
-      numbers = [*jax.tree.leaves(net_params), logits]
-      finite.append(jnp.stack([jnp.isfinite(a).all() for a in numbers]).all())
-    return jnp.stack(accuracy), jnp.stack(finite)
+    def of_part(part):
+      x, labels = per_sample.as_inputs(part[0], fleet.dtype), part[1]
+      logits = jnp.stack(_logits(fleet, params, x))  # [nets, N, C]
+      return (logits.argmax(-1) == labels).sum(-1), jnp.isfinite(logits).all((1, 2))
+
+    right, finite = jax.lax.map(of_part, (inputs, padded))
+    of_params = [
+      jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(net)]).all() for net in params
+    ]
+    return 100 * right.sum(0) / len(labels), finite.all(0) & jnp.stack(of_params)
 
   accuracy, finite = jax.lax.map(of_seed, params)
   return Evaluation(accuracy.T, finite.T)

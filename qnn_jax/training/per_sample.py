@@ -280,10 +280,10 @@ def _block_trainer(fleet, tails, sub_block):
     return jax.lax.scan(step, state, blocks)[0]
 
   return Trainer(
-    start=_compile.jit(start, once=True),
+    start=_compile.jit(start, level=0),
     prepare=_compile.jit(prepare),
     run=_compile.jit(run, donate_argnums=0),
-    finish=_compile.jit(finish, once=True),
+    finish=_compile.jit(finish, level=0),
   )
 
 
@@ -329,7 +329,7 @@ def _add(kernel, x, steps):
 
 def drop_inputs(params: list[Params], keep: np.ndarray) -> list[Params]:
   """The same nets for the inputs `keep` [n] (bool) alone; see `restore_inputs`."""
-  return [_with_first_kernel(p, p["layers"][0]["kernel"][:, keep]) for p in params]
+  return _with_first_kernels(params, _first_kernels(params)[:, keep])
 
 
 def restore_inputs(params: list[Params], start: list[Params], keep: np.ndarray) -> list[Params]:
@@ -338,13 +338,19 @@ def restore_inputs(params: list[Params], start: list[Params], keep: np.ndarray) 
   An input that is zero in every training sample has no influence, and its weights get no gradient:
   they are still those of `start`. Leaving such inputs out changes nothing but the time.
   """
-  kernels = [
-    s["layers"][0]["kernel"].at[:, keep].set(p["layers"][0]["kernel"])
-    for s, p in zip(start, params)
+  kernels = _first_kernels(start).at[:, keep].set(_first_kernels(params))
+  return _with_first_kernels(params, kernels)
+
+
+def _first_kernels(params):
+  """[S, n, columns] of all nets: one operation on it compiles faster than one a net."""
+  return jnp.concatenate([p["layers"][0]["kernel"] for p in params], -1)
+
+
+def _with_first_kernels(params, kernels):
+  widths = [p["layers"][0]["kernel"].shape[-1] for p in params]
+  parts = jnp.split(kernels, list(itertools.accumulate(widths))[:-1], -1)
+  return [
+    {"layers": {**p["layers"], 0: {**p["layers"][0], "kernel": part}}}
+    for p, part in zip(params, parts)
   ]
-  return [_with_first_kernel(p, kernel) for p, kernel in zip(params, kernels)]
-
-
-def _with_first_kernel(params, kernel):
-  first = {**params["layers"][0], "kernel": kernel}
-  return {"layers": {**params["layers"], 0: first}}

@@ -32,9 +32,7 @@ def arguments():
 
 def test_a_loop_is_one_kernel_within_our_programs_alone():
   args = arguments()
-  ours = jax.jit(
-    _compile._allow_one_kernel(loop), compiler_options=_compile._accepted("cpu", False)
-  )
+  ours = jax.jit(_compile._allow_one_kernel(loop), compiler_options=_compile._accepted("cpu", None))
   assert TAG in ours.lower(*args).compile().as_text()
   assert TAG not in jax.jit(loop).lower(*args).compile().as_text()
   jax.tree.map(
@@ -50,7 +48,7 @@ def test_without_our_options_a_kernel_is_not_asked_for(monkeypatch):
   shape = jax.ShapeDtypeStruct((64, 64), "float32")
   with pytest.raises(jax.errors.JaxRuntimeError):
     jax.jit(total).lower(shape).compile()
-  monkeypatch.setattr(_compile, "_accepted", lambda backend, once: None)
+  monkeypatch.setattr(_compile, "_accepted", lambda backend, level: None)
   assert not _compile._one_kernel_compiles.__wrapped__("cpu")
   assert not _compile._one_kernel_compiles.__wrapped__("gpu")
 
@@ -62,7 +60,7 @@ def test_every_tail_of_a_fleet_is_one_kernel():
   (chunk,) = per_sample.make_chunks(np.arange(5)[None], per_sample.Method())
   run = jax.jit(
     _compile._allow_one_kernel(trainer.run.__wrapped__),
-    compiler_options=_compile._accepted("cpu", False),
+    compiler_options=_compile._accepted("cpu", None),
   )
   state, chunk = trainer.start(init(fleet, (0,))), trainer.prepare(x, chunk)
   text = run.lower(state, x, labels, chunk).compile().as_text()

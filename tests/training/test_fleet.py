@@ -1,10 +1,12 @@
 """Starts and orders: what a seed's number alone decides."""
 
 import dataclasses
+import zlib
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from qnn_jax.errors import InputError
 from qnn_jax.training.fleet import Fleet, Net, init, sample_order
@@ -24,6 +26,16 @@ def test_a_start_is_the_same_in_any_company():
   rpqnn, _, qnn = init(fewer, (2,))
   for ours, theirs in ((rpqnn, together[2]), (qnn, together[1])):
     equal(ours, jax.tree.map(lambda leaf: leaf[2:], theirs))
+
+
+def test_a_start_is_what_the_module_itself_draws():
+  # Each head and two hidden layers: draws of one shape are made together, a module makes its own.
+  nets = (*FLEET.nets, Net("qnn", (3, 4)), Net("ann", 3, "heavy"))
+  fleet = dataclasses.replace(FLEET, nets=nets)
+  for net, ours in zip(nets, init(fleet, (7,)), strict=True):
+    key = jax.random.fold_in(jax.random.key(7), zlib.crc32(net.name.encode()))
+    module = nnx.to_pure_dict(nnx.state(fleet.module(net, key)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=3e-7, atol=0), ours, module)
 
 
 def test_no_two_nets_or_seeds_start_alike():
