@@ -1,6 +1,7 @@
 """Running a sweep on one machine: shards, worker processes, and the stream of what they finish."""
 
 import collections
+import contextlib
 import dataclasses
 import math
 import multiprocessing
@@ -108,8 +109,9 @@ def _run_processes(grid, workdir, todo):
     )
     for i, (shards, cores) in enumerate(zip(todo.shards, groups))
   ]
-  for process in processes:
-    process.start()
+  with _large_pages():
+    for process in processes:
+      process.start()
   try:
     running = len(processes)
     while running:
@@ -133,6 +135,23 @@ def _run_processes(grid, workdir, todo):
     for process in processes:
       process.terminate()
       process.join()
+
+
+@contextlib.contextmanager
+def _large_pages():
+  """Processes started here get memory in large pages, where the system is glibc's and has them.
+
+  The samples that a step takes lie anywhere in 43 MB: 2 % of a step, more the busier the machine.
+  """
+  name = "GLIBC_TUNABLES"
+  if name in os.environ:  # whoever tunes it knows better
+    yield
+    return
+  os.environ[name] = "glibc.malloc.hugetlb=1"
+  try:
+    yield
+  finally:
+    del os.environ[name]
 
 
 def _work(grid, workdir, shards, cores, messages):

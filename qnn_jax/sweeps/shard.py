@@ -61,6 +61,8 @@ class Worker:
       jnp.asarray(data.train_labels, "int32"),
     )
     self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
+    # The same at every training size.
+    self.init = functools.lru_cache(maxsize=1)(functools.partial(init, grid.fleet))
     trainer = per_sample.make_trainer(grid.fleet, grid.method)
     self.start = _compile.jit(
       lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), level=0
@@ -79,7 +81,7 @@ class Worker:
     begin = time.perf_counter()
     order = sample_order(seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order)
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
-    start = init(grid.fleet, seeds)
+    start = self.init(seeds)
     marks = missing_marks(grid, shard, records.read_records(workdir))
     done, params = 0, start
     checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds, most=marks[0])

@@ -251,12 +251,13 @@ def _block_trainer(fleet, tails, sub_block):
       for tail, s, kernel, bias in zip(tails, state["tails"], kernels, biases)
     ]
 
-  def samples(inputs, order, valid):
-    return as_inputs(inputs[order], fleet.dtype) * valid[:, None]  # [S or 1, B, n]
+  def samples(inputs, valid):
+    return as_inputs(inputs, fleet.dtype) * valid[:, None]  # [S or 1, B, n]
 
   def prepare(inputs, chunk):
     def gram(block):
-      x = samples(inputs, *block)
+      order, valid = block
+      x = samples(inputs[order], valid)
       return x @ x.swapaxes(1, 2) + 1
 
     valid = chunk.valid.astype(fleet.dtype)
@@ -270,13 +271,16 @@ def _block_trainer(fleet, tails, sub_block):
     seeds, eta = len(state["bias"]), fleet.learning_rate
 
     def step(state, block):
-      order, valid, gram = block
-      x, y = samples(inputs, order, valid), _one_hot(labels[order], fleet)
+      inputs, labels, valid, gram = block
+      x, y = samples(inputs, valid), _one_hot(labels, fleet)
       # From here on every seed has its own, in a shared order too: that is no slower on a CPU.
       x, gram, y = (jnp.broadcast_to(a, (seeds, *a.shape[1:])) for a in (x, gram, y))
       return _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid), None
 
-    blocks = chunk.order, chunk.valid.astype(fleet.dtype), chunk.gram
+    # All of the chunk's samples at once: they lie anywhere in memory, and a loop that does nothing but
+    # fetch them has more of them under way.
+    fetched = inputs[chunk.order], labels[chunk.order]
+    blocks = *fetched, chunk.valid.astype(fleet.dtype), chunk.gram
     return jax.lax.scan(step, state, blocks)[0]
 
   return Trainer(
