@@ -17,11 +17,14 @@ from qnn_jax.datasets import load_mnist
 from qnn_jax.errors import InputError, WorkerDied
 from qnn_jax.sweeps import records
 from qnn_jax.sweeps.grid import Grid, check_sizes
-from qnn_jax.sweeps.shard import Message, Shard, Worker, missing_marks, split
+from qnn_jax.sweeps.shard import Message, Reached, Shard, Worker, missing_marks, split
 
 # Sixteen seeds fill a vector register; fewer a worker still pay, because products and head share a
 # core's caches. Measured on two cores only.
 _SEEDS_A_WORKER = 4
+
+# A seed's 10,000 test samples take about as long as so many training samples of one more seed.
+_A_TEST = 3000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +96,11 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
       for shards in todo.shards:
         worker = Worker(grid, data)
         for shard in shards:
-          yield from worker.run(shard, workdir)
+          for message in worker.train(shard, workdir):
+            if isinstance(message, Reached):
+              yield from worker.test(message, workdir)
+            else:
+              yield message
     return
   del data
   yield from _run_processes(grid, workdir, todo)
@@ -101,14 +108,13 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
 
 def _run_processes(grid, workdir, todo):
   context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-  messages = context.Queue()
-  groups = core_groups(todo.workers)
-  processes = [
-    context.Process(
-      target=_work, args=(grid, workdir, shards, cores, messages), daemon=True, name=f"worker {i}"
-    )
-    for i, (shards, cores) in enumerate(zip(todo.shards, groups))
-  ]
+  messages, tests = context.Queue(), context.Queue()
+  tester = _tester(grid, todo)
+  processes = []
+  for i, (shards, cores) in enumerate(zip(todo.shards, core_groups(todo.workers))):
+    share = () if tester is None else (tests, todo.workers - 1 if i == tester else 0)
+    args = grid, workdir, shards, cores, messages, *share
+    processes.append(context.Process(target=_work, args=args, daemon=True, name=f"worker {i}"))
   with _large_pages():
     for process in processes:
       process.start()
@@ -154,21 +160,60 @@ def _large_pages():
     del os.environ[name]
 
 
-def _work(grid, workdir, shards, cores, messages):
-  """A worker process: on its own cores, so that XLA makes as many threads as there are."""
+def _tester(grid: Grid, todo: Plan) -> int | None:
+  """Which worker tests for all of them: the one with the least to train, if that makes up for it."""
+  trained = [sum(size * len(seeds) for size, seeds in shards) for shards in todo.shards]
+  least = min(range(todo.workers), key=trained.__getitem__)
+  lead = grid.marks[-1] * (max(trained) - trained[least])
+  seeds = sum(len(s.seeds) for i, shards in enumerate(todo.shards) if i != least for s in shards)
+  return least if seeds * len(grid.marks) * _A_TEST < lead else None
+
+
+def _work(grid, workdir, shards, cores, messages, tests=None, helped=0):
+  """A worker process: on its own cores, so that XLA makes as many threads as there are.
+
+  It tests what it trains, unless there are `tests`, a queue: then the one that tests for so many
+  others, `helped`, takes what they put there.
+  """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
   if cores and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores)
   if grid.fleet.dtype == "float64":
     jax.config.update("jax_enable_x64", True)
+
+  def test(reached):
+    for message in worker.test(reached, workdir):
+      messages.put(message)
+
   try:
-    worker = Worker(grid, load_mnist(grid.data_dir))
+    worker, going_on = Worker(grid, load_mnist(grid.data_dir)), helped
     for shard in shards:
-      for message in worker.run(shard, workdir):
-        messages.put(message)
+      for message in worker.train(shard, workdir):
+        if not isinstance(message, Reached):
+          messages.put(message)
+        elif tests and not helped:
+          tests.put(message)
+        else:
+          test(message)
+        going_on = _test_others(tests, going_on, test, wait=False)
+    _test_others(tests, going_on, test, wait=True)
+    if tests and not helped:
+      tests.put(None)
     messages.put(None)
   except InputError as error:
     messages.put(error)
+
+
+def _test_others(tests, going_on, test, *, wait):
+  """Tests what others have put there by now, or all until they end; returns how many go on."""
+  with contextlib.suppress(queue.Empty):
+    while going_on:
+      reached = tests.get(block=wait)
+      if reached is None:
+        going_on -= 1
+      else:
+        test(reached)
+  return going_on
 
 
 def _cores() -> int:

@@ -49,9 +49,9 @@ def read_records(workdir: pathlib.Path) -> list[Run]:
 def write_checkpoint(
   workdir: pathlib.Path, size: int, seeds: Sequence[int], epochs: int, params: Any
 ) -> None:
-  """Keeps the parameters of these seeds after `epochs` passes, in the place of earlier ones."""
+  """Keeps the parameters of these seeds after `epochs` passes, beside earlier ones."""
   number = zlib.crc32(repr(tuple(seeds)).encode())
-  path = workdir / "checkpoints" / f"size{size}-seed{seeds[0]}-{number:08x}.ckpt"
+  path = workdir / "checkpoints" / f"size{size}-epochs{epochs}-seed{seeds[0]}-{number:08x}.ckpt"
   path.parent.mkdir(exist_ok=True)
   content = pickle.dumps((tuple(seeds), epochs, jax.tree.map(np.asarray, params)))
   atomic_write_bytes(path, zlib.crc32(content).to_bytes(4, "big") + content)
@@ -80,12 +80,14 @@ def read_checkpoint(
   return max(usable), jax.tree.map(lambda *leaves: np.stack(leaves), *each)
 
 
-def remove_checkpoints(workdir: pathlib.Path, size: int, finished: Iterable[int]) -> None:
-  """Drops the checkpoints of a training size whose every seed is finished, all records on disk."""
-  finished = set(finished)
+def remove_checkpoints(
+  workdir: pathlib.Path, size: int, seeds: Iterable[int], before: int = sys.maxsize
+) -> None:
+  """Drops a training size's checkpoints of fewer passes than `before` with no seed but these."""
+  seeds = set(seeds)
   for path in (workdir / "checkpoints").glob(f"size{size}-*.ckpt"):
     content = _read_checkpoint_file(path)
-    if content and finished.issuperset(content[0]):
+    if content and seeds.issuperset(content[0]) and content[1] < before:
       path.unlink(missing_ok=True)
 
 

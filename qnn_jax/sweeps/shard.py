@@ -17,7 +17,7 @@ from qnn_jax.sweeps import records
 from qnn_jax.sweeps.grid import Grid
 from qnn_jax.training import _compile, per_sample
 from qnn_jax.training.evaluate import Evaluation, evaluate
-from qnn_jax.training.fleet import init, sample_order
+from qnn_jax.training.fleet import Params, init, sample_order
 
 
 class Shard(NamedTuple):
@@ -25,6 +25,14 @@ class Shard(NamedTuple):
 
   train_size: int
   seeds: tuple[int, ...]
+
+
+class Reached(NamedTuple):
+  """To be tested: a shard that has passed all its samples `mark` times."""
+
+  shard: Shard
+  mark: int
+  params: list[Params]  # NumPy arrays, which go from process to process
 
 
 class Compiled(NamedTuple):
@@ -60,7 +68,7 @@ class Worker:
       jnp.asarray(data.train_images[:, self.keep]),
       jnp.asarray(data.train_labels, "int32"),
     )
-    self.test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
+    self.test_data = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
     # The same at every training size.
     self.init = functools.lru_cache(maxsize=1)(functools.partial(init, grid.fleet))
     trainer = per_sample.make_trainer(grid.fleet, grid.method)
@@ -75,8 +83,12 @@ class Worker:
     # The images are arguments: as constants they would be folded while compiling, for seconds.
     self.evaluate = _compile.jit(functools.partial(evaluate, grid.fleet), level=1)
 
-  def run(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message]:
-    """Trains the shard from its last checkpoint, if there is one; says what is done as it goes."""
+  def train(self, shard: Shard, workdir: pathlib.Path) -> Iterator[Message | Reached]:
+    """Trains the shard from its last checkpoint, if there is one; says what is done as it goes.
+
+    What a `Reached` tells of is on disk as a checkpoint, and has to be passed to `test`, of this or
+    another worker of the same grid, in the same order.
+    """
     grid, seeds = self.grid, shard.seeds
     begin = time.perf_counter()
     order = sample_order(seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order)
@@ -86,7 +98,7 @@ class Worker:
     done, params = 0, start
     checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds, most=marks[0])
     if checkpoint:
-      done, params = checkpoint[0], jax.tree.map(jnp.asarray, checkpoint[1])
+      done, params = checkpoint
     yield Compiled(time.perf_counter() - begin)
     yield Trained(done * shard.train_size * len(seeds), resumed=True)
 
@@ -101,15 +113,27 @@ class Worker:
           state = yield from _call(self.trainer.run, state, *self.data, chunk)
           yield Trained(count * len(seeds))
         params = yield from _call(self.finish, state, start)
+        params = jax.tree.map(np.asarray, params)
         done = mark
         records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
-      evaluation = yield from _call(self.evaluate, params, *self.test)
-      runs = _runs(grid, shard, mark, evaluation)
-      records.write_record(workdir, runs)
-      yield Finished(runs)
-    cells = [cell for mark in grid.marks for cell in grid.cells(shard.train_size, mark)]
-    left = records.unfinished(records.read_records(workdir), cells, grid.seeds)
-    records.remove_checkpoints(workdir, shard.train_size, set(grid.seeds) - set(left))
+      yield Reached(shard, mark, params)
+
+  def test(self, reached: Reached, workdir: pathlib.Path) -> Iterator[Message]:
+    """Tests what was reached, puts its runs on disk and removes the checkpoints that made it."""
+    (size, seeds), mark, params = reached
+    of_seeds = []
+    for i in range(len(seeds)):  # one by one: a single program, whoever trained how many
+      of_seed = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params)
+      of_seeds.append((yield from _call(self.evaluate, of_seed, *self.test_data)))
+    evaluation = Evaluation(*(np.concatenate(part, 1) for part in zip(*of_seeds)))
+    runs = _runs(self.grid, reached.shard, mark, evaluation)
+    records.write_record(workdir, runs)
+    yield Finished(runs)
+    records.remove_checkpoints(workdir, size, seeds, before=mark)
+    if mark == self.grid.marks[-1]:
+      cells = [cell for mark in self.grid.marks for cell in self.grid.cells(size, mark)]
+      left = records.unfinished(records.read_records(workdir), cells, self.grid.seeds)
+      records.remove_checkpoints(workdir, size, set(self.grid.seeds) - set(left))
 
 
 def _call(program, *args):

@@ -263,8 +263,35 @@ def test_workers_have_cores_of_their_own(monkeypatch):
   assert launch.core_groups(2) == [(), ()]
 
 
-def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(tmp_path):
-  """On the whole data set: every process loads it by itself."""
+def test_the_worker_with_the_least_to_train_tests_for_all_if_that_pays():
+  def tester(sizes, epochs, *seeds):
+    shards = tuple(tuple(Shard(size, tuple(range(n))) for size in sizes) for n in seeds)
+    return launch._tester(make_grid(train_sizes=sizes, epochs=epochs), launch.Plan(shards, 0))
+
+  table4, marks = (600, 1200, 6000, 60000), (5, 10, 20)
+  assert tester(table4, marks, 13, 12) == 1
+  assert tester(table4, marks, 12, 13) == 0
+  assert tester(table4, marks, 4, 4, 4, 4, 3, 3, 3) == 4
+  assert tester(table4, marks, 12, 12) is None  # nobody is ahead
+  assert tester(table4, marks, *[2] * 46, 1) is None  # too much for one
+  assert tester((600, 1200), marks, 13, 12) is None  # hardly trains longer than it tests
+  assert tester(table4, marks, 25) is None
+
+
+def test_what_a_killed_worker_had_not_had_tested_is_not_trained_again(interrupted, whole):
+  # As when the worker that tests for others is behind: a second mark reached, the first not tested.
+  record_of(interrupted, 2).unlink()
+  params = records.read_checkpoint(interrupted, SIZE, range(SEEDS))[1]
+  records.write_checkpoint(interrupted, SIZE, range(SEEDS), 5, params)
+  messages = list(messages_of(make_grid(), interrupted))
+  assert passed(messages, resumed=True) == 2 * ONE_PASS
+  assert on_disk(interrupted) == on_disk(whole[1])
+  assert not any((interrupted / "checkpoints").iterdir())
+
+
+def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(tmp_path, monkeypatch):
+  """On the whole data set: every process loads it by itself. The second worker tests for both."""
+  monkeypatch.setattr(launch, "_A_TEST", 0)
   sweep = make_grid()
   messages = messages_of(sweep, tmp_path / "two", workers=2)
   (tmp_path / "two").mkdir()

@@ -106,8 +106,12 @@ def test_a_checkpoint_is_read_for_its_own_size_and_seeds(tmp_path, warnings):
     assert set(found["layers"]) == {0, 1}
     np.testing.assert_array_equal(found["layers"][0]["kernel"], np.full((2, 3, 4), value))
     assert found["layers"][1]["q"].dtype == np.float32
-  assert records.read_checkpoint(tmp_path, 600, (0, 1), most=9) is None
+  assert records.read_checkpoint(tmp_path, 600, (0, 1), most=9)[0] == 5
+  assert records.read_checkpoint(tmp_path, 600, (0, 1), most=4) is None
   assert records.read_checkpoint(tmp_path, 600, (1, 2)) is None  # not equally far
+  records.remove_checkpoints(tmp_path, 600, (0, 1, 3), before=10)
+  assert records.read_checkpoint(tmp_path, 600, (0, 1), most=9) is None
+  assert records.read_checkpoint(tmp_path, 600, (0, 1))[0] == 10
   records.remove_checkpoints(tmp_path, 600, (0, 1))
   records.remove_checkpoints(tmp_path, 600, (0, 1))  # two workers may both be done
   assert records.read_checkpoint(tmp_path, 600, (0, 1)) is None
