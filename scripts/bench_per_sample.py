@@ -14,8 +14,6 @@ and one seed; torch_ratio is that over the block form's time for one of its seed
 """
 
 import json
-import multiprocessing
-import os
 import statistics
 import time
 
@@ -27,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qnn_jax.datasets import load_mnist
-from qnn_jax.sweeps import launch
+from qnn_jax.sweeps import launch, processes
 from qnn_jax.sweeps.shard import split
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Net, init, sample_order
@@ -63,10 +61,8 @@ def _seconds_a_step(trainer, state, data, chunks):
   return state, seconds / sum(chunk.valid.size for chunk in chunks)
 
 
-def _measure(seeds, cases, repeats, cores, barrier, results):
+def _measure(seeds, cases, repeats, barrier, results):
   """One worker: times every case's two forms in turn, all workers at the same time."""
-  if cores and hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, cores)
   mnist = load_mnist()
   keep = mnist.train_images.any(0)
   data = jnp.asarray(mnist.train_images[:, keep]), jnp.asarray(mnist.train_labels, "int32")
@@ -105,17 +101,11 @@ def _measure(seeds, cases, repeats, cores, barrier, results):
 
 def measure(cases, seeds, workers, repeats):
   """Rows of the table: the slowest worker of each turn, then the median over the turns."""
-  context = multiprocessing.get_context("spawn")
   shares = split(tuple(range(seeds)), workers)
-  barrier, results = context.Barrier(len(shares)), context.Queue()
-  processes = [
-    context.Process(target=_measure, args=(share, cases, repeats, cores, barrier, results))
-    for share, cores in zip(shares, launch.core_groups(len(shares)))
-  ]
-  for process in processes:
-    process.start()
-  found = [results.get() for _ in processes]
-  for process in processes:
+  barrier, results = processes.context.Barrier(len(shares)), processes.context.Queue()
+  started = processes.start(_measure, [(s, cases, repeats, barrier, results) for s in shares])
+  found = [results.get() for _ in started]
+  for process in started:
     process.join()
   for name in cases:
     plain, tuned, block = (

@@ -14,8 +14,6 @@ Needs psutil, of the extra 'bench'.
 
 import contextlib
 import json
-import multiprocessing
-import os
 import pathlib
 import re
 import statistics
@@ -29,7 +27,7 @@ from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from qnn_jax.sweeps import launch
+from qnn_jax.sweeps import launch, processes
 from qnn_jax.training import per_sample
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
@@ -44,10 +42,8 @@ BLOCK = per_sample.Method().block
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def _product_rate(cores, barrier, results):
+def _product_rate(barrier, results):
   """Floating-point operations a second of one worker's large square products."""
-  if cores and hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, cores)
   import jax
 
   from qnn_jax.training import _compile
@@ -68,16 +64,10 @@ def _product_rate(cores, barrier, results):
 
 def peak_rate(workers: int) -> float:
   """Of all workers at once, each on its cores."""
-  context = multiprocessing.get_context("spawn")
-  barrier, results = context.Barrier(workers), context.Queue()
-  processes = [
-    context.Process(target=_product_rate, args=(cores, barrier, results))
-    for cores in launch.core_groups(workers)
-  ]
-  for process in processes:
-    process.start()
-  rate = sum(results.get() for _ in processes)
-  for process in processes:
+  barrier, results = processes.context.Barrier(workers), processes.context.Queue()
+  started = processes.start(_product_rate, [(barrier, results)] * workers)
+  rate = sum(results.get() for _ in started)
+  for process in started:
     process.join()
   return rate
 

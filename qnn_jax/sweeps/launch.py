@@ -4,7 +4,6 @@ import collections
 import contextlib
 import dataclasses
 import math
-import multiprocessing
 import os
 import pathlib
 import queue
@@ -15,7 +14,7 @@ import jax
 
 from qnn_jax.datasets import load_mnist
 from qnn_jax.errors import InputError, WorkerDied
-from qnn_jax.sweeps import records
+from qnn_jax.sweeps import processes, records
 from qnn_jax.sweeps.grid import Grid, check_sizes
 from qnn_jax.sweeps.shard import Message, Reached, Shard, Worker, missing_marks, split
 
@@ -107,21 +106,17 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
 
 
 def _run_processes(grid, workdir, todo):
-  context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
-  messages, tests = context.Queue(), context.Queue()
+  messages, tests = processes.context.Queue(), processes.context.Queue()
   tester = _tester(grid, todo)
-  processes = []
-  for i, (shards, cores) in enumerate(zip(todo.shards, core_groups(todo.workers))):
+  each = []
+  for i, shards in enumerate(todo.shards):
     share = () if tester is None else (tests, todo.workers - 1 if i == tester else 0)
-    args = grid, workdir, shards, cores, messages, *share
-    processes.append(context.Process(target=_work, args=args, daemon=True, name=f"worker {i}"))
-  with _large_pages():
-    for process in processes:
-      process.start()
+    each.append((grid, workdir, shards, messages, *share))
+  workers = processes.start(_work, each)
   try:
-    running = len(processes)
+    running = len(workers)
     while running:
-      for process in processes:
+      for process in workers:
         if process.exitcode not in (None, 0):
           raise WorkerDied(
             f"{process.name} died with exit code {process.exitcode}; "
@@ -138,26 +133,9 @@ def _run_processes(grid, workdir, todo):
       else:
         yield message
   finally:
-    for process in processes:
+    for process in workers:
       process.terminate()
       process.join()
-
-
-@contextlib.contextmanager
-def _large_pages():
-  """Processes started here get memory in large pages, where the system is glibc's and has them.
-
-  The samples that a step takes lie anywhere in 43 MB: 2 % of a step, more the busier the machine.
-  """
-  name = "GLIBC_TUNABLES"
-  if name in os.environ:  # whoever tunes it knows better
-    yield
-    return
-  os.environ[name] = "glibc.malloc.hugetlb=1"
-  try:
-    yield
-  finally:
-    del os.environ[name]
 
 
 def _tester(grid: Grid, todo: Plan) -> int | None:
@@ -169,15 +147,13 @@ def _tester(grid: Grid, todo: Plan) -> int | None:
   return least if seeds * len(grid.marks) * _A_TEST < lead else None
 
 
-def _work(grid, workdir, shards, cores, messages, tests=None, helped=0):
-  """A worker process: on its own cores, so that XLA makes as many threads as there are.
+def _work(grid, workdir, shards, messages, tests=None, helped=0):
+  """A worker process: trains its shards, and tests what it has trained.
 
-  It tests what it trains, unless there are `tests`, a queue: then the one that tests for so many
-  others, `helped`, takes what they put there.
+  Where one tests for all, there is a queue, `tests`: that one takes from it what the others, so many
+  as `helped` says, put there.
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
-  if cores and hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, cores)
   if grid.fleet.dtype == "float64":
     jax.config.update("jax_enable_x64", True)
 
@@ -220,12 +196,3 @@ def _cores() -> int:
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
-
-
-def core_groups(workers):
-  """Disjoint cores for each worker, as equal as can be; none where there are more workers."""
-  if not hasattr(os, "sched_getaffinity"):
-    return [()] * workers
-  cores = sorted(os.sched_getaffinity(0))
-  share = len(cores) // workers
-  return [tuple(cores[i * share : (i + 1) * share]) for i in range(workers)]

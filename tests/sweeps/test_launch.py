@@ -255,14 +255,6 @@ def test_the_default_is_a_worker_a_core_with_seeds_enough(monkeypatch):
   assert launch.default_workers(25) == 1
 
 
-def test_workers_have_cores_of_their_own(monkeypatch):
-  monkeypatch.setattr(launch.os, "sched_getaffinity", lambda _: {2, 3, 5, 7, 11}, raising=False)
-  assert launch.core_groups(2) == [(2, 3), (5, 7)]
-  assert launch.core_groups(6) == [()] * 6
-  monkeypatch.delattr(launch.os, "sched_getaffinity")
-  assert launch.core_groups(2) == [(), ()]
-
-
 def test_the_worker_with_the_least_to_train_tests_for_all_if_that_pays():
   def tester(sizes, epochs, *seeds):
     shards = tuple(tuple(Shard(size, tuple(range(n))) for size in sizes) for n in seeds)
