@@ -270,7 +270,7 @@ def test_the_worker_with_the_least_to_train_tests_for_all_if_that_pays():
   assert tester(table4, marks, 25) is None
 
 
-def test_what_a_killed_worker_had_not_had_tested_is_not_trained_again(interrupted, whole):
+def test_a_checkpoint_past_a_mark_not_tested_gives_way_to_the_one_before_it(interrupted, whole):
   # As when the worker that tests for others is behind: a second mark reached, the first not tested.
   record_of(interrupted, 2).unlink()
   params = records.read_checkpoint(interrupted, SIZE, range(SEEDS))[1]
