@@ -7,7 +7,6 @@ import math
 import os
 import pathlib
 import queue
-import signal
 from collections.abc import Iterator
 
 import jax
@@ -31,12 +30,16 @@ class Plan:
   """What is left to do: each worker's shards, in order, small training sizes first."""
 
   shards: tuple[tuple[Shard, ...], ...]
-  passes: int  # of single samples of single seeds, to the last mark that is missing
 
   @property
   def workers(self) -> int:
     """How many workers have anything to do."""
     return len(self.shards)
+
+  @property
+  def passes(self) -> int:
+    """Of single samples of single seeds, to the last mark that is missing."""
+    return sum(s.train_size * s.marks[-1] * len(s.seeds) for mine in self.shards for s in mine)
 
 
 def default_workers(seeds: int) -> int:
@@ -61,26 +64,30 @@ def plan(grid: Grid, workdir: pathlib.Path, workers: int) -> Plan:
     raise InputError(
       f"--workers must be 1 on an accelerator, which they would share, got {workers}"
     )
-  runs = records.read_records(workdir)
-  shards, passes = [[] for _ in range(workers)], 0
+  finished = records.finished(workdir)
+  shards = [[] for _ in range(workers)]
   for size in grid.train_sizes:
     # Seeds that have come equally far stay together, so that a shard resumes as one.
     alike = collections.defaultdict(list)
     for seed in grid.seeds:
-      alike[missing_marks(grid, Shard(size, (seed,)), runs)].append(seed)
+      alike[missing_marks(grid, size, seed, finished)].append(seed)
     alike.pop((), None)
-    for marks, seeds in alike.items():
-      passes += size * marks[-1] * len(seeds)
-      for mine, part in zip(shards, split(tuple(seeds), workers)):
-        mine.append(Shard(size, part))
-  return Plan(tuple(tuple(mine) for mine in shards if mine), passes)
+    share = math.ceil(sum(map(len, alike.values())) / workers)
+    parts = [
+      Shard(size, part, marks)
+      for marks, seeds in alike.items()
+      for part in split(tuple(seeds), math.ceil(len(seeds) / share))
+    ]
+    for i, part in enumerate(parts):
+      shards[i % workers].append(part)
+  return Plan(tuple(tuple(mine) for mine in shards if mine))
 
 
 def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
   """Does what is planned and yields the workers' messages as they come.
 
   Everything that a `Finished` tells of is on disk already; stopping at any time loses no more than
-  what was trained since the last checkpoint.
+  what was trained since the last mark that was tested.
 
   Raises:
     InputError: the data cannot be read, or is too small for a training size.
@@ -90,7 +97,7 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
   data = load_mnist(grid.data_dir)
   check_sizes(grid.train_sizes, len(data.train_images))
   if todo.workers <= 1:
-    # For the sweep alone: whoever calls keeps the precision that was set.
+    # Whoever calls has the precision that was set again as soon as the sweep ends.
     with jax.enable_x64(grid.fleet.dtype == "float64" or jax.config.jax_enable_x64):
       for shards in todo.shards:
         worker = Worker(grid, data)
@@ -106,78 +113,57 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
 
 
 def _run_processes(grid, workdir, todo):
-  messages, tests = processes.context.Queue(), processes.context.Queue()
-  tester = _tester(grid, todo)
+  tester, tests = _tester(grid, todo), processes.context.Queue()
   each = []
   for i, shards in enumerate(todo.shards):
     share = () if tester is None else (tests, todo.workers - 1 if i == tester else 0)
-    each.append((grid, workdir, shards, messages, *share))
-  workers = processes.start(_work, each)
+    each.append((grid, workdir, shards, *share))
   try:
-    running = len(workers)
-    while running:
-      for process in workers:
-        if process.exitcode not in (None, 0):
-          raise WorkerDied(
-            f"{process.name} died with exit code {process.exitcode}; "
-            "the same command carries on from what is finished"
-          )
-      try:
-        message = messages.get(timeout=1)
-      except queue.Empty:
-        continue
-      if isinstance(message, InputError):
-        raise message
-      if message is None:
-        running -= 1
-      else:
-        yield message
-  finally:
-    for process in workers:
-      process.terminate()
-      process.join()
+    yield from processes.run(_work, each)
+  except WorkerDied as error:
+    raise WorkerDied(f"{error}; the same command carries on from what is finished") from error
 
 
 def _tester(grid: Grid, todo: Plan) -> int | None:
   """Which worker tests for all of them: the one with the least to train, if that makes up for it."""
-  trained = [sum(size * len(seeds) for size, seeds in shards) for shards in todo.shards]
-  least = min(range(todo.workers), key=trained.__getitem__)
-  lead = grid.marks[-1] * (max(trained) - trained[least])
-  seeds = sum(len(s.seeds) for i, shards in enumerate(todo.shards) if i != least for s in shards)
-  return least if seeds * len(grid.marks) * _A_TEST < lead else None
+
+  def trained(shard):
+    before = max((mark for mark in grid.marks if mark < shard.marks[0]), default=0)
+    return shard.train_size * (shard.marks[-1] - before) * len(shard.seeds)
+
+  work = [sum(map(trained, shards)) for shards in todo.shards]
+  least = min(range(todo.workers), key=work.__getitem__)
+  others = [shard for i, shards in enumerate(todo.shards) if i != least for shard in shards]
+  tests = sum(len(shard.seeds) * len(shard.marks) for shard in others)
+  return least if tests * _A_TEST < max(work) - work[least] else None
 
 
-def _work(grid, workdir, shards, messages, tests=None, helped=0):
+def _work(put, grid, workdir, shards, tests=None, helped=0):
   """A worker process: trains its shards, and tests what it has trained.
 
   Where one tests for all, there is a queue, `tests`: that one takes from it what the others, so many
   as `helped` says, put there.
   """
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
   if grid.fleet.dtype == "float64":
     jax.config.update("jax_enable_x64", True)
 
   def test(reached):
     for message in worker.test(reached, workdir):
-      messages.put(message)
+      put(message)
 
-  try:
-    worker, going_on = Worker(grid, load_mnist(grid.data_dir)), helped
-    for shard in shards:
-      for message in worker.train(shard, workdir):
-        if not isinstance(message, Reached):
-          messages.put(message)
-        elif tests and not helped:
-          tests.put(message)
-        else:
-          test(message)
-        going_on = _test_others(tests, going_on, test, wait=False)
-    _test_others(tests, going_on, test, wait=True)
-    if tests and not helped:
-      tests.put(None)
-    messages.put(None)
-  except InputError as error:
-    messages.put(error)
+  worker, going_on = Worker(grid, load_mnist(grid.data_dir)), helped
+  for shard in shards:
+    for message in worker.train(shard, workdir):
+      if not isinstance(message, Reached):
+        put(message)
+      elif tests and not helped:
+        tests.put(message)
+      else:
+        test(message)
+      going_on = _test_others(tests, going_on, test, wait=False)
+  _test_others(tests, going_on, test, wait=True)
+  if tests and not helped:
+    tests.put(None)
 
 
 def _test_others(tests, going_on, test, *, wait):

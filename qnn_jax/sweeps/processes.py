@@ -3,34 +3,86 @@
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from qnn_jax.errors import InputError, WorkerDied
 
 context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
 
 
-def start(
-  target: Callable[..., None], each: Sequence[tuple[Any, ...]]
-) -> list[multiprocessing.process.BaseProcess]:
-  """Starts target(*args) for each of these arguments, all of which pickle; queues are of `context`.
+def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+  """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
 
-  The processes end with this one at the latest.
+  Arguments pickle, queues and barriers are of `context`; what is put pickles and is not None. The
+  processes end with the iteration, and with this process, however it ends.
+
+  Raises:
+    InputError: a process raised it.
+    WorkerDied: a process ended before its work, whatever killed it or was raised in it.
   """
+  messages = context.Queue()
   started = [
-    context.Process(target=_on_cores, args=(cores, target, args), daemon=True, name=f"worker {i}")
+    context.Process(
+      target=_work, args=(cores, messages, target, args), daemon=True, name=f"worker {i}"
+    )
     for i, (cores, args) in enumerate(zip(core_groups(len(each)), each))
   ]
   with _large_pages():
     for process in started:
       process.start()
-  return started
+  try:
+    running = len(started)
+    while running:
+      for process in started:
+        if process.exitcode not in (None, 0):
+          raise WorkerDied(f"{process.name} died with exit code {process.exitcode}")
+      try:
+        message = messages.get(timeout=1)
+      except queue.Empty:
+        continue
+      if isinstance(message, InputError):
+        raise message
+      if message is None:
+        running -= 1
+      else:
+        yield message
+  finally:
+    for process in started:
+      process.terminate()
+      process.join()
 
 
-def _on_cores(cores, target, args):
+def call(function: Callable[..., Any], *args: Any) -> Any:
+  """function(*args), in a process of its own: what JAX takes of a device there is free again after it."""
+  (result,) = run(_put_result, [(function, args)])
+  return result
+
+
+def _put_result(put, function, args):
+  put(function(*args))
+
+
+def _work(cores, messages, target, args):
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   # Before anything starts XLA, which makes as many threads as there are cores.
   if cores and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores)
-  target(*args)
+  try:
+    target(messages.put, *args)
+    messages.put(None)
+  except InputError as error:
+    messages.put(error)
+
+
+def _end_with_parent():
+  # A parent that is killed runs nothing that would stop its workers, and they wait for it forever.
+  multiprocessing.parent_process().join()
+  os._exit(1)
 
 
 def core_groups(workers: int) -> list[tuple[int, ...]]:

@@ -1,9 +1,10 @@
 """Records: what is finished, on disk at once, for any number of writers.
 
 DIR/records/ holds one JSON file for what was finished together: some seeds of all nets at one
-training size and mark. A file is written whole or not at all, never changed and never removed, so
-that workers, and machines that share the directory, need no lock; results.csv, tables and pictures
-are made from the files. DIR/checkpoints/ holds the parameters of unfinished runs.
+training size and mark. A file is written whole or not at all, never removed and never changed (but
+for a damaged one, in whose place the same results are written), so that workers, and machines that
+share the directory, need no lock; results.csv, tables and pictures are made from the files.
+DIR/checkpoints/ holds the parameters of unfinished runs.
 """
 
 import json
@@ -19,6 +20,7 @@ import numpy as np
 from absl import logging
 
 from qnn_jax.atomic import atomic_write_bytes, atomic_write_text
+from qnn_jax.reports.paper import Cell
 from qnn_jax.reports.summary import Run
 
 
@@ -49,11 +51,11 @@ def read_records(workdir: pathlib.Path) -> list[Run]:
 def write_checkpoint(
   workdir: pathlib.Path, size: int, seeds: Sequence[int], epochs: int, params: Any
 ) -> None:
-  """Keeps the parameters of these seeds after `epochs` passes, beside earlier ones."""
+  """Keeps the parameters, NumPy arrays, of these seeds after `epochs` passes, beside earlier ones."""
   number = zlib.crc32(repr(tuple(seeds)).encode())
   path = workdir / "checkpoints" / f"size{size}-epochs{epochs}-seed{seeds[0]}-{number:08x}.ckpt"
   path.parent.mkdir(exist_ok=True)
-  content = pickle.dumps((tuple(seeds), epochs, jax.tree.map(np.asarray, params)))
+  content = pickle.dumps((tuple(seeds), epochs, params))
   atomic_write_bytes(path, zlib.crc32(content).to_bytes(4, "big") + content)
 
 
@@ -102,7 +104,6 @@ def _read_checkpoint_file(path):
   return pickle.loads(data[4:])  # our own file, whole as its checksum says
 
 
-def unfinished(runs: Iterable[Run], cells: Sequence[Any], seeds: Sequence[int]) -> tuple[int, ...]:
-  """The seeds that lack a run of any of these cells."""
-  done = {(run.cell, run.seed) for run in runs}
-  return tuple(seed for seed in seeds if any((cell, seed) not in done for cell in cells))
+def finished(workdir: pathlib.Path) -> set[tuple[Cell, int]]:
+  """The cells and seeds of every run that is on disk."""
+  return {(run.cell, run.seed) for run in read_records(workdir)}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax.datasets import Mnist
+from qnn_jax.reports.paper import Cell
 from qnn_jax.reports.summary import Run
 from qnn_jax.sweeps import records
 from qnn_jax.sweeps.grid import Grid
@@ -21,10 +22,11 @@ from qnn_jax.training.fleet import Params, init, sample_order
 
 
 class Shard(NamedTuple):
-  """Seeds that are trained together at one training size."""
+  """Seeds that are trained together at one training size, to the marks at which they lack runs."""
 
   train_size: int
   seeds: tuple[int, ...]
+  marks: tuple[int, ...]
 
 
 class Reached(NamedTuple):
@@ -89,18 +91,17 @@ class Worker:
     What a `Reached` tells of is on disk as a checkpoint, and has to be passed to `test`, of this or
     another worker of the same grid, in the same order.
     """
-    grid, seeds = self.grid, shard.seeds
+    grid, (size, seeds, marks) = self.grid, shard
     begin = time.perf_counter()
-    order = sample_order(seeds, shard.train_size, self.data[0].shape[0], shared=grid.shared_order)
+    order = sample_order(seeds, size, self.data[0].shape[0], shared=grid.shared_order)
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
     start = self.init(seeds)
-    marks = missing_marks(grid, shard, records.read_records(workdir))
     done, params = 0, start
-    checkpoint = records.read_checkpoint(workdir, shard.train_size, seeds, most=marks[0])
+    checkpoint = records.read_checkpoint(workdir, size, seeds, most=marks[0])
     if checkpoint:
       done, params = checkpoint
     yield Compiled(time.perf_counter() - begin)
-    yield Trained(done * shard.train_size * len(seeds), resumed=True)
+    yield Trained(done * size * len(seeds), resumed=True)
 
     epochs = marks[-1] - done
     passes = per_sample.passes(self.trainer, self.data[0], chunks, epochs)
@@ -115,12 +116,12 @@ class Worker:
         params = yield from _call(self.finish, state, start)
         params = jax.tree.map(np.asarray, params)
         done = mark
-        records.write_checkpoint(workdir, shard.train_size, seeds, done, params)
+        records.write_checkpoint(workdir, size, seeds, done, params)
       yield Reached(shard, mark, params)
 
   def test(self, reached: Reached, workdir: pathlib.Path) -> Iterator[Message]:
     """Tests what was reached, puts its runs on disk and removes the checkpoints that made it."""
-    (size, seeds), mark, params = reached
+    (size, seeds, _), mark, params = reached
     of_seeds = []
     for i in range(len(seeds)):  # one by one: a single program, whoever trained how many
       of_seed = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params)
@@ -130,10 +131,10 @@ class Worker:
     records.write_record(workdir, runs)
     yield Finished(runs)
     records.remove_checkpoints(workdir, size, seeds, before=mark)
-    if mark == self.grid.marks[-1]:
-      cells = [cell for mark in self.grid.marks for cell in self.grid.cells(size, mark)]
-      left = records.unfinished(records.read_records(workdir), cells, self.grid.seeds)
-      records.remove_checkpoints(workdir, size, set(self.grid.seeds) - set(left))
+    finished = records.finished(workdir)
+    left = (missing_marks(self.grid, size, seed, finished) for seed in self.grid.seeds)
+    whole = [seed for seed, marks in zip(self.grid.seeds, left) if not marks]
+    records.remove_checkpoints(workdir, size, whole)
 
 
 def _call(program, *args):
@@ -153,12 +154,14 @@ def split(seeds: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
   return [seeds[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def missing_marks(grid: Grid, shard: Shard, runs: list[Run]) -> tuple[int, ...]:
-  """The marks at which some seed of the shard lacks a run of some net."""
+def missing_marks(
+  grid: Grid, size: int, seed: int, finished: set[tuple[Cell, int]]
+) -> tuple[int, ...]:
+  """The marks at which the seed lacks a run of some net."""
   return tuple(
     mark
     for mark in grid.marks
-    if records.unfinished(runs, grid.cells(shard.train_size, mark), shard.seeds)
+    if any((cell, seed) not in finished for cell in grid.cells(size, mark))
   )
 
 

@@ -11,6 +11,7 @@ import pytest
 from configs import table4
 from qnn_jax.datasets import Mnist, load_mnist
 from qnn_jax.errors import InputError
+from qnn_jax.reports.summary import Run
 from qnn_jax.sweeps import launch, records, shard
 from qnn_jax.sweeps.grid import grid
 from qnn_jax.sweeps.shard import Compiled, Finished, Shard, Trained
@@ -151,7 +152,7 @@ def test_another_number_of_workers_carries_on_too(interrupted, whole):
   messages = [
     message
     for shards in todo.shards
-    for message in launch.run(make_grid(), interrupted, launch.Plan((shards,), 0))
+    for message in launch.run(make_grid(), interrupted, launch.Plan((shards,)))
   ]
   assert passed(messages, resumed=True) == 2 * ONE_PASS
   assert passed(messages, resumed=False) == 3 * ONE_PASS == todo.passes - 2 * ONE_PASS
@@ -188,6 +189,7 @@ def test_a_damaged_record_is_done_again(tmp_path, whole, in_this_process):
   assert marks_of(messages) == [2]
   assert passed(messages, resumed=False) == 2 * ONE_PASS
   assert on_disk(workdir) == on_disk(whole[1])
+  assert not any((workdir / "checkpoints").iterdir())
   # A record is named by its content, so that the same results have mended it.
   assert path.read_bytes() == record_of(whole[1], 2).read_bytes()
 
@@ -198,7 +200,7 @@ def test_what_others_have_finished_is_not_planned_again(tmp_path, whole):
   records.write_record(tmp_path, [run for run in runs if run.epochs == 5 and run.seed == 0])
   todo = launch.plan(make_grid(), tmp_path, 1)
   # Not together: seed 1 has further to go.
-  assert todo.shards == ((Shard(SIZE, (1,)), Shard(SIZE, (2,))),)
+  assert todo.shards == ((Shard(SIZE, (1,), (2, 5)), Shard(SIZE, (2,), (5,))),)
   assert todo.passes == 2 * 5 * SIZE
 
 
@@ -234,6 +236,13 @@ def test_a_missing_data_directory_is_told_before_anything_starts(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_an_accelerator_is_not_shared(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  with pytest.raises(InputError, match="--workers must be 1 on an accelerator, .* got 2$"):
+    launch.plan(make_grid(), tmp_path, 2)
+  assert launch.plan(make_grid(), tmp_path, 1).workers == 1
+
+
 @pytest.mark.parametrize("workers", (0, -1))
 def test_fewer_than_one_worker(tmp_path, workers):
   with pytest.raises(InputError, match=f"--workers must be at least 1, got {workers}$"):
@@ -243,9 +252,28 @@ def test_fewer_than_one_worker(tmp_path, workers):
 def test_the_workers_share_the_seeds_of_every_size(tmp_path):
   todo = launch.plan(make_grid(train_sizes=(40, 20), seeds=5), tmp_path, 2)
   assert todo.shards == (
-    (Shard(20, (0, 1, 2)), Shard(40, (0, 1, 2))),
-    (Shard(20, (3, 4)), Shard(40, (3, 4))),
+    (Shard(20, (0, 1, 2), MARKS), Shard(40, (0, 1, 2), MARKS)),
+    (Shard(20, (3, 4), MARKS), Shard(40, (3, 4), MARKS)),
   )
+
+
+@pytest.mark.parametrize(
+  "finished, shards",  # the seeds that have a run at each mark; each worker's seeds
+  [
+    ({2: (0, 1, 2)}, ([(0, 1, 2)], [(3, 4)])),  # as when two workers were stopped
+    ({2: (0, 1, 2, 3), 5: (0, 1)}, ([(2, 3)], [(4,)])),
+    ({2: (2, 3, 4), 5: (2, 3, 4)}, ([(0,)], [(1,)])),  # one worker had finished
+    ({2: (1,)}, ([(0, 2), (1,)], [(3, 4)])),
+  ],
+)
+def test_seeds_that_came_equally_far_stay_together_and_nobody_is_idle(tmp_path, finished, shards):
+  sweep = make_grid(seeds=5)
+  for mark, seeds in finished.items():
+    cells = sweep.cells(SIZE, mark)
+    runs = [Run(c.model, SIZE, mark, c.hidden, seed, 90.0) for c in cells for seed in seeds]
+    records.write_record(tmp_path, runs)
+  todo = launch.plan(sweep, tmp_path, 2)
+  assert tuple([shard.seeds for shard in mine] for mine in todo.shards) == shards
 
 
 def test_the_default_is_a_worker_a_core_with_seeds_enough(monkeypatch):
@@ -257,8 +285,8 @@ def test_the_default_is_a_worker_a_core_with_seeds_enough(monkeypatch):
 
 def test_the_worker_with_the_least_to_train_tests_for_all_if_that_pays():
   def tester(sizes, epochs, *seeds):
-    shards = tuple(tuple(Shard(size, tuple(range(n))) for size in sizes) for n in seeds)
-    return launch._tester(make_grid(train_sizes=sizes, epochs=epochs), launch.Plan(shards, 0))
+    shards = tuple(tuple(Shard(size, tuple(range(n)), epochs) for size in sizes) for n in seeds)
+    return launch._tester(make_grid(train_sizes=sizes, epochs=epochs), launch.Plan(shards))
 
   table4, marks = (600, 1200, 6000, 60000), (5, 10, 20)
   assert tester(table4, marks, 13, 12) == 1
@@ -297,6 +325,7 @@ def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(tmp_path
   again = list(messages_of(sweep, tmp_path / "two", workers=2))
   assert not multiprocessing.active_children()
   assert marks_of(again)[-1] == 5
+  assert not any((tmp_path / "two" / "checkpoints").iterdir())
   two = on_disk(tmp_path / "two")
   (tmp_path / "one").mkdir()
   assert passed(messages_of(sweep, tmp_path / "one"), resumed=False) == 5 * ONE_PASS

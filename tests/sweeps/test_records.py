@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qnn_jax.reports.paper import Cell
 from qnn_jax.reports.summary import Run
 from qnn_jax.sweeps import records
 
@@ -141,11 +142,12 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path, warnings, damage):
   assert records.read_checkpoint(tmp_path, 600, (0, 1))[0] == 7
 
 
-def test_unfinished_seeds_lack_a_run_of_any_cell():
-  done = [*runs(5, seeds=(0, 1, 2)), *runs(10, seeds=(1, 2))]
-  cells = sorted({run.cell for run in done})
-  assert len(cells) == 4
-  assert records.unfinished(done, cells, (0, 1, 2, 3)) == (0, 3)
-  assert records.unfinished(done[1:], cells, (2, 1, 0)) == (0,)
-  assert records.unfinished(done, cells[:1], (2, 1, 0)) == ()
-  assert records.unfinished([], cells, (4,)) == (4,)
+def test_finished_are_the_runs_on_disk(tmp_path):
+  assert records.finished(tmp_path) == set()
+  records.write_record(tmp_path, runs(5, seeds=(0, 1)))
+  records.write_record(tmp_path, runs(10, seeds=(1,)))
+  assert records.finished(tmp_path) == {
+    (Cell(600, epochs, 10, model), seed)
+    for model in ("ann", "qnn")
+    for epochs, seed in ((5, 0), (5, 1), (10, 1))
+  }

@@ -48,6 +48,21 @@ def test_it_counts_the_largest_outputs(data, score):
   assert varied >= 3  # of nine nets have more than one answer
 
 
+@pytest.mark.parametrize("bad", (None, 17, 42))  # an image, the last too, that is not finite
+def test_parts_of_the_samples_are_the_whole(data, monkeypatch, bad):
+  rng = np.random.default_rng(2)
+  inputs, labels = rng.random((43, 6), np.float32), rng.integers(4, size=43)
+  if bad is not None:
+    inputs[bad] = np.nan
+  params = centred(init(FLEET, SEEDS))
+  whole = evaluate(FLEET, params, inputs, labels)
+  assert whole.finite.all() == (bad is None)
+  assert len(set(np.asarray(whole.accuracy).ravel())) > 3
+  monkeypatch.setattr("qnn_jax.training.evaluate._SAMPLES_AT_ONCE", 10)  # 5 parts of 9, 2 too many
+  parts = evaluate(FLEET, params, inputs, labels)
+  jax.tree.map(np.testing.assert_array_equal, parts, whole)
+
+
 def test_labels_that_are_its_answers_are_all_right(data, score):
   pixels, _ = data
   params = centred(init(FLEET, (0,)))
