@@ -13,6 +13,7 @@ with the extra 'bench', without it its columns stay empty. On a GPU give larger 
 """
 
 import json
+import re
 import statistics
 import sys
 import time
@@ -30,7 +31,11 @@ _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the
 _TORCH = flags.DEFINE_bool("torch", True, "Time PyTorch too, if it is installed.")
 _REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_bound=1)
 _CASES = flags.DEFINE_list("cases", ["128x784x10", "256x256x10", "256x64x64"], "BATCHxINxOUT.")
-_LAYERS = flags.DEFINE_list("layers", ["quadratic", "recomputed", "reduced", "heavy"], "Which.")
+flags.register_validator(
+  _CASES,
+  lambda cases: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", case) for case in cases),
+  "give BATCHxINxOUT, as 128x784x10",
+)
 
 OURS = {
   "quadratic": ops.quadratic,
@@ -38,6 +43,10 @@ OURS = {
   "reduced": ops.reduced_quadratic,
   "heavy": ops.heavy,
 }
+_LAYERS = flags.DEFINE_list("layers", list(OURS), "Which.")
+flags.register_validator(
+  _LAYERS, lambda layers: set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
+)
 
 
 def arguments(layer, batch, n, m):

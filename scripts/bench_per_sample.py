@@ -13,12 +13,16 @@ parameter after 600 steps from the same start. torch_us is a loop over samples i
 and one seed; torch_ratio is that over the block form's time for one of its seeds.
 """
 
+import dataclasses
+import functools
+import importlib.util
 import json
 import statistics
+import sys
 import time
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 from rich.console import Console
@@ -26,16 +30,15 @@ from rich.table import Table
 
 from qnn_jax.datasets import load_mnist
 from qnn_jax.sweeps import launch, processes
-from qnn_jax.sweeps.shard import split
+from qnn_jax.sweeps.shard import on_device, split
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Net, init, sample_order
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _TORCH = flags.DEFINE_bool("torch", False, "Time the PyTorch loop too (needs the extra 'bench').")
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds trained side by side.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each form.")
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default one a core.")
-_CASES = flags.DEFINE_list("cases", None, "Some of the cases; by default all.")
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds trained side by side.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each form.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", None, "By default one a core.", lower_bound=1)
 
 MODELS = ("ann", "qnn", "rpqnn")
 FLEET = tuple(Net(head, hidden) for hidden in (10, 15, 20, 25, 30) for head in MODELS)
@@ -45,71 +48,77 @@ CASES = {
   "fleet-shared": (FLEET, True),
   **{f"{head}-30": ((Net(head, 30),), False) for head in MODELS},
 }
+_CASES = flags.DEFINE_list("cases", list(CASES), "Which.")
+flags.register_validator(
+  _CASES, lambda cases: set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
+)
 EPOCHS = 20
 STEPS = 600  # of the comparison; also the steps of one timed turn of the block form
 PLAIN_STEPS = 60  # of one timed turn of the plain scan, which is uniform in time
 
 
-def _seconds_a_step(trainer, state, data, chunks):
-  begin = time.perf_counter()
-  chunks = jax.block_until_ready([trainer.prepare(data[0], chunk) for chunk in chunks])
-  prepared = time.perf_counter()
-  for chunk in chunks:
-    state = trainer.run(state, *data, chunk)
-  jax.block_until_ready(state)
-  seconds = (prepared - begin) / EPOCHS + time.perf_counter() - prepared
-  return state, seconds / sum(chunk.valid.size for chunk in chunks)
+@dataclasses.dataclass
+class Form:
+  """A way to take the steps, with where it is and what its turns took."""
+
+  trainer: per_sample.Trainer
+  state: Any
+  chunks: list[per_sample.Chunk]
+  seconds: list[float] = dataclasses.field(default_factory=list)
+
+  def turn(self, data) -> float:
+    """Takes the steps once more; seconds a step."""
+    begin = time.perf_counter()
+    prepare = functools.partial(self.trainer.prepare, data[0])
+    chunks = jax.block_until_ready([prepare(chunk) for chunk in self.chunks])
+    prepared = time.perf_counter()
+    for chunk in chunks:
+      self.state = self.trainer.run(self.state, *data, chunk)
+    jax.block_until_ready(self.state)
+    seconds = (prepared - begin) / EPOCHS + time.perf_counter() - prepared
+    return seconds / sum(chunk.valid.size for chunk in chunks)
 
 
-def _measure(seeds, cases, repeats, barrier, results):
-  """One worker: times every case's two forms in turn, all workers at the same time."""
-  mnist = load_mnist()
-  keep = mnist.train_images.any(0)
-  data = jnp.asarray(mnist.train_images[:, keep]), jnp.asarray(mnist.train_labels, "int32")
-  rows = {}
+def _measure(put, seeds, cases, repeats, barrier):
+  """One worker: times every case's forms in turn, all workers at the same time."""
+  keep, data, _ = on_device(load_mnist())
   for name in cases:
     nets, shared = CASES[name]
     fleet = Fleet(nets, in_features=int(keep.sum()))
-    order = np.asarray(sample_order(seeds, STEPS, len(mnist.train_images), shared=shared))
+    order = np.asarray(sample_order(seeds, STEPS, len(data[0]), shared=shared))
     order = order[:1] if shared else order
     start = init(fleet, seeds)
-    forms = {}
-    for method, steps in (("scan", PLAIN_STEPS), ("block", STEPS)):
+    forms, whole = {}, {}
+    for form, method, steps in (("tuned", "scan", PLAIN_STEPS), ("block", "block", STEPS)):
       how = per_sample.Method(method)
       trainer = per_sample.make_trainer(fleet, how)
-      whole = per_sample.train(trainer, start, *data, per_sample.make_chunks(order, how), 1)
+      whole[form] = per_sample.train(trainer, start, *data, per_sample.make_chunks(order, how), 1)
       chunks = per_sample.make_chunks(order[:, :steps], how)
-      forms[method] = [trainer, trainer.start(start), chunks, [], whole]
-    tuned = forms.pop("scan")
-    by_default = jax.jit(tuned[0].run.__wrapped__, donate_argnums=0)
-    plain = [tuned[0]._replace(run=by_default), tuned[0].start(start), tuned[2], [], tuned[4]]
-    forms = {"plain": plain, "tuned": tuned, **forms}
+      forms[form] = Form(trainer, trainer.start(start), chunks)
+    tuned = forms["tuned"]
+    by_default = jax.jit(tuned.trainer.run.__wrapped__, donate_argnums=0)
+    trainer = tuned.trainer._replace(run=by_default)
+    forms = {"plain": Form(trainer, trainer.start(start), tuned.chunks), **forms}
     for form in forms.values():
-      form[1], _ = _seconds_a_step(form[0], form[1], data, form[2])  # compiles
+      form.turn(data)  # compiles
     for _ in range(repeats):
       for form in forms.values():
         barrier.wait()
-        form[1], seconds = _seconds_a_step(form[0], form[1], data, form[2])
-        form[3].append(seconds)
-    differences = jax.tree.map(lambda a, b: abs(a - b).max(), plain[4], forms["block"][4])
-    rows[name] = {
-      **{name: form[3] for name, form in forms.items()},
-      "max_difference": float(max(jax.tree.leaves(differences))),
-    }
-  results.put(rows)
+        form.seconds.append(form.turn(data))
+    differences = jax.tree.map(lambda a, b: abs(a - b).max(), whole["tuned"], whole["block"])
+    seconds = {name: form.seconds for name, form in forms.items()}
+    put((name, seconds, float(max(jax.tree.leaves(differences)))))
 
 
 def measure(cases, seeds, workers, repeats):
   """Rows of the table: the slowest worker of each turn, then the median over the turns."""
   shares = split(tuple(range(seeds)), workers)
-  barrier, results = processes.context.Barrier(len(shares)), processes.context.Queue()
-  started = processes.start(_measure, [(s, cases, repeats, barrier, results) for s in shares])
-  found = [results.get() for _ in started]
-  for process in started:
-    process.join()
+  barrier = processes.context.Barrier(len(shares))
+  found = list(processes.run(_measure, [(s, cases, repeats, barrier) for s in shares]))
   for name in cases:
+    workers = [rest for case, *rest in found if case == name]
     plain, tuned, block = (
-      1e6 * statistics.median(map(max, zip(*(rows[name][form] for rows in found))))
+      1e6 * statistics.median(map(max, zip(*(seconds[form] for seconds, _ in workers))))
       for form in ("plain", "tuned", "block")
     )
     yield {
@@ -120,7 +129,7 @@ def measure(cases, seeds, workers, repeats):
       "tuned_us": round(tuned, 1),
       "block_us": round(block, 1),
       "ratio": round(plain / block, 2),
-      "max_difference": max(rows[name]["max_difference"] for rows in found),
+      "max_difference": max(difference for _, difference in workers),
     }
 
 
@@ -164,9 +173,12 @@ def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
 def main(_):
   logging.set_verbosity(logging.WARNING)
   seeds = _SEEDS.value
-  workers = _WORKERS.value or launch.default_workers(seeds)
-  rows = list(measure(_CASES.value or list(CASES), seeds, workers, _REPEATS.value))
-  if _TORCH.value:
+  workers = _WORKERS.value or processes.call(launch.default_workers, seeds)
+  with_torch = _TORCH.value and importlib.util.find_spec("torch") is not None
+  if _TORCH.value and not with_torch:
+    print("torch is not installed (extra 'bench'): its columns stay empty", file=sys.stderr)
+  rows = list(measure(_CASES.value, seeds, workers, _REPEATS.value))
+  if with_torch:
     for row in rows:
       head = row["case"].removesuffix("-30")
       if head in MODELS:

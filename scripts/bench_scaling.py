@@ -9,10 +9,13 @@ with Table 1, in units of the first row's. Sizes take turns, medians are shown. 
 samples, which are made once for all epochs, are not in the time.
 """
 
+import dataclasses
 import json
 import os
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qnn_jax import complexity
+from qnn_jax.models import LAYERS
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Net, init
 
@@ -34,6 +38,12 @@ USUAL = {"inputs": 784, "hidden": 30, "seeds": 16}
 
 _MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
 _VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
+flags.register_validator(
+  _MODELS, lambda heads: set(heads) <= set(LAYERS), f"choose among {', '.join(LAYERS)}"
+)
+flags.register_validator(
+  _VARIED, lambda varied: set(varied) <= set(VARIED), f"choose among {', '.join(VARIED)}"
+)
 
 
 def multiplications(head: str, inputs: int, hidden: int, seeds: int) -> int:
@@ -41,6 +51,22 @@ def multiplications(head: str, inputs: int, hidden: int, seeds: int) -> int:
   layers = complexity.layer("ann", inputs, hidden), complexity.layer(head, hidden, CLASSES)
   # The first layer passes nothing back to the inputs.
   return seeds * (sum(map(sum, layers)) - layers[0].backward)
+
+
+@dataclasses.dataclass
+class Case:
+  """A model of some size, ready to take its steps, and what its turns took."""
+
+  sizes: dict[str, int]
+  run: Callable[[Any], Any]  # state -> state, STEPS further
+  state: Any
+  us: list[float] = dataclasses.field(default_factory=list)  # a step
+
+  def turn(self):
+    """Takes the steps once more."""
+    begin = time.perf_counter()
+    self.state = jax.block_until_ready(self.run(self.state))
+    self.us.append((time.perf_counter() - begin) / STEPS * 1e6)
 
 
 def _prepare(head, sizes):
@@ -55,8 +81,9 @@ def _prepare(head, sizes):
   trainer = per_sample.make_trainer(fleet, method)
   (chunk,) = per_sample.make_chunks(order, method)
   chunk = trainer.prepare(data[0], chunk)
-  state = trainer.run(trainer.start(init(fleet, range(sizes["seeds"]))), *data, chunk)
-  return trainer, jax.block_until_ready(state), data, chunk
+  run = lambda state: trainer.run(state, *data, chunk)
+  state = run(trainer.start(init(fleet, range(sizes["seeds"]))))  # compiles
+  return Case(sizes, run, jax.block_until_ready(state))
 
 
 def main(_):
@@ -66,19 +93,15 @@ def main(_):
   rows = []
   for head in _MODELS.value:
     for name in _VARIED.value:
-      values = VARIED[name]
-      cases = [USUAL | {name: value} for value in values]
-      forms = [[*_prepare(head, sizes), []] for sizes in cases]
+      cases = [_prepare(head, USUAL | {name: value}) for value in VARIED[name]]
       for _ in range(_REPEATS.value):
-        for form in forms:
-          begin = time.perf_counter()
-          form[1] = jax.block_until_ready(form[0].run(form[1], *form[2], form[3]))
-          form[4].append((time.perf_counter() - begin) / STEPS * 1e6)
-      first = statistics.median(forms[0][4]), multiplications(head, **cases[0])
-      for sizes, form in zip(cases, forms):
-        us, count = statistics.median(form[4]), multiplications(head, **sizes)
+        for case in cases:
+          case.turn()
+      first = statistics.median(cases[0].us), multiplications(head, **cases[0].sizes)
+      for case in cases:
+        us, count = statistics.median(case.us), multiplications(head, **case.sizes)
         rows.append({
-          "model": head, "varied": name, **sizes, "us_a_step": round(us, 1),
+          "model": head, "varied": name, **case.sizes, "us_a_step": round(us, 1),
           "time_ratio": round(us / first[0], 2), "count_ratio": round(count / first[1], 2),
         })  # fmt: skip
   if _JSON.value:

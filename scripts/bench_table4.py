@@ -1,13 +1,16 @@
 """Seconds and peak memory of Table 4, by training size and whole, beside its matrix products alone.
 
-  python scripts/bench_table4.py [--json] [--sizes=600,1200,6000,60000] [--workers=N] [--seeds=25]
+  python scripts/bench_table4.py [--json] [--repeats=3] [--sizes=600,1200,6000,60000] [--workers=N]
+    [--seeds=25]
 
 Every row is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
-training, tests and files; training_s is training and tests. products_s is the least time for the
-first layers' matrix products at the rate that this machine reaches, all workers at once, in a large
-square product, the mean of measurements just before and after the row: X W, X^T Delta and the lower
-triangle of G Delta in every epoch, G = X X^T in the first, and X W in every test. Memory is the largest sum of all processes' resident
-sizes, looked at ten times a second: an upper bound, as pages that they share count for each.
+training, tests and files; training_s is training and tests. The rows take turns, --repeats times,
+and medians are shown; memory is the largest. products_s is the least time for the first layers'
+matrix products at the rate that this machine reaches, all workers at once, in a large square product,
+the mean of measurements just before and after the row: X W, X^T Delta and the lower triangle of
+G Delta in every epoch, G = X X^T in the first, and X W in every test. Memory is the sum of all
+processes' resident sizes in the machine's (not a GPU's) memory, looked at ten times a second: an
+upper bound, as pages that they share count for each.
 
 Needs psutil, of the extra 'bench'.
 """
@@ -32,17 +35,23 @@ from qnn_jax.training import per_sample
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.")
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default as the sweep's.")
+flags.register_validator(
+  _SIZES, lambda sizes: sizes and all(map(str.isdigit, sizes)), "give whole numbers, as 600,1200"
+)
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer("workers", None, "By default as the sweep's.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of every row.", lower_bound=1)
 
 PIXELS = 717  # that are not zero in all training images; tests take all 784
-COLUMNS = 3 * (10 + 15 + 20 + 25 + 30)  # of all first layers
-MARKS = 5, 10, 20  # epochs at which every run is tested on 10,000 images, as in configs/table4.py
 BLOCK = per_sample.Method().block
+DIGITS = {
+  "seconds": 1, "training_s": None, "products_s": 3, "peak_gflops": None, "memory_mb": None,
+  "over_products": 2,
+}  # fmt: skip
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def _product_rate(barrier, results):
+def _product_rate(put, barrier):
   """Floating-point operations a second of one worker's large square products."""
   import jax
 
@@ -59,17 +68,13 @@ def _product_rate(barrier, results):
     begin = time.perf_counter()
     product(a).block_until_ready()
     times.append(time.perf_counter() - begin)
-  results.put(2 * n**3 / statistics.median(times))
+  put(2 * n**3 / statistics.median(times))
 
 
 def peak_rate(workers: int) -> float:
   """Of all workers at once, each on its cores."""
-  barrier, results = processes.context.Barrier(workers), processes.context.Queue()
-  started = processes.start(_product_rate, [(barrier, results)] * workers)
-  rate = sum(results.get() for _ in started)
-  for process in started:
-    process.join()
-  return rate
+  barrier = processes.context.Barrier(workers)
+  return sum(processes.run(_product_rate, [(barrier,)] * workers))
 
 
 def _watch(process: subprocess.Popen) -> int:
@@ -101,29 +106,48 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
     text = log.read_text(encoding="utf-8")
     if process.returncode:
       sys.exit(f"error: the sweep failed: {text}")
+    config = json.loads((pathlib.Path(folder) / "run/config.json").read_text(encoding="utf-8"))
     hours, minutes, training = re.search(r"100 % (\d+):(\d+):(\d+)", text).groups()
-  each_epoch = 2 * PIXELS * COLUMNS + BLOCK / 2 * COLUMNS
-  a_sample = MARKS[-1] * each_epoch + PIXELS * BLOCK
-  tests = len(sizes) * len(MARKS) * 10_000 * 784 * COLUMNS
-  operations = 2 * seeds * (sum(sizes) * a_sample + tests)
   rate = (rate + peak_rate(workers)) / 2
+  least = _operations(config, sizes, seeds) / rate
   return {
     "size": sizes[0] if len(sizes) == 1 else "together",
-    "seconds": round(seconds, 1),
+    "seconds": seconds,
     "training_s": int(hours) * 3600 + int(minutes) * 60 + int(training),
-    "products_s": round(operations / rate, 2),
-    "peak_gflops": round(rate / 1e9),
-    "memory_mb": round(memory / 1e6),
-    "over_products": round(seconds * rate / operations, 2),
+    "products_s": least,
+    "peak_gflops": rate / 1e9,
+    "memory_mb": memory / 1e6,
+    "over_products": seconds / least,
   }
+
+
+def _operations(config, sizes, seeds):
+  """Floating-point operations of the first layers' matrix products in training and tests."""
+  columns, epochs = len(config["models"]) * sum(config["hidden"]), max(config["epochs"])
+  each_epoch = 2 * PIXELS * columns + BLOCK / 2 * columns
+  training = sum(sizes) * (epochs * each_epoch + PIXELS * BLOCK)
+  tests = len(sizes) * len(config["epochs"]) * 10_000 * 784 * columns
+  return 2 * seeds * (training + tests)
+
+
+def _of_turns(turns):
+  """One row of a row's turns: medians, but for the largest memory."""
+  row = {"size": turns[0]["size"]}
+  for name, digits in DIGITS.items():
+    of = max if name == "memory_mb" else statistics.median
+    row[name] = round(of(turn[name] for turn in turns), digits)
+  return row
 
 
 def main(_):
   logging.set_verbosity(logging.WARNING)
-  workers = _WORKERS.value or launch.default_workers(_SEEDS.value)
+  workers = _WORKERS.value or processes.call(launch.default_workers, _SEEDS.value)
   sizes = [int(size) for size in _SIZES.value]
   parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
-  rows = [run_sizes(part, _SEEDS.value, workers) for part in parts]
+  turns = [
+    [run_sizes(part, _SEEDS.value, workers) for part in parts] for _ in range(_REPEATS.value)
+  ]
+  rows = [_of_turns(of_row) for of_row in zip(*turns)]
   if _JSON.value:
     for row in rows:
       print(json.dumps(row))

@@ -119,9 +119,13 @@ def _start(n, i):
   return i * (2 * n - i + 1) // 2
 
 
+# Packed numbers of so small a Q that all its tiles may lie in memory at once: 4 MB in float32.
+_AT_ONCE = 2**20
+
+
 def _wait(q, cache):
-  """Whether tiles wait for one another: a twentieth of the time at 256 -> 10, so not below 4 MB."""
-  return q.size >= 2**20 or not cache
+  """Whether tiles wait for one another, which takes a twentieth of the time at 256 -> 10."""
+  return q.size >= _AT_ONCE or not cache
 
 
 def _zero(after):

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: finished rows, a bar with the time left, the compile time apart."""
+"""What a sweep shows while it runs: finished rows, a bar with the time left, the compile time."""
 
 import collections
 from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ def show(
             left -= samples
             progress.update(task, total=left)
           else:
-            progress.start_task(task)  # the clock starts when compiling is over
+            progress.start_task(task)  # the first program, the largest by far, is compiled
             progress.update(task, description="training", advance=samples)
         case Finished(runs):
           rows.add(runs)
@@ -105,6 +105,6 @@ def _progress(console):
     TextColumn("{task.percentage:>3.0f} %"),
     TimeElapsedColumn(),
     _TimeLeft(),
-    TextColumn("(compiling {task.fields[compile_s]:.0f} s, apart)"),
+    TextColumn("(compiling {task.fields[compile_s]:.0f} s)"),
     console=console,
   )

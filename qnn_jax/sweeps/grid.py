@@ -40,13 +40,8 @@ class Grid:
 
 def grid(config: ml_collections.ConfigDict) -> Grid:
   """The grid of `configs/table4.py`; InputError names the first value that makes no sense."""
-  for model in config.models:
-    if model not in LAYERS:
-      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
-  for name in ("models", "train_sizes", "epochs", "hidden"):
-    values = config[name]
-    if not values or len(set(values)) < len(values):
-      raise InputError(f"{name} must hold at least one value and each once, got {tuple(values)}")
+  check_models(config)
+  check_once(config, "models", "train_sizes", "epochs", "hidden")
   for name in ("train_sizes", "epochs", "hidden"):
     if not all(isinstance(value, int) for value in config[name]) or min(config[name]) < 1:
       raise InputError(f"{name} must be whole numbers of at least 1, got {tuple(config[name])}")
@@ -54,9 +49,7 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
     raise InputError(
       f"seeds, the number of training runs a cell, must be at least 1, got {config.seeds}"
     )
-  for name in ("learning_rate", "init_scale"):
-    if not 0 < config[name] < float("inf"):
-      raise InputError(f"{name} must be a positive number, got {config[name]}")
+  check_positive(config, "learning_rate", "init_scale")
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
   return Grid(
@@ -73,6 +66,28 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
     method=Method(config.method, config.block, config.sub_block),
     data_dir=config.data_dir or None,
   )
+
+
+def check_models(config: ml_collections.ConfigDict) -> None:
+  """InputError unless every one of `models` names a head."""
+  for model in config.models:
+    if model not in LAYERS:
+      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
+
+
+def check_once(config: ml_collections.ConfigDict, *names: str) -> None:
+  """InputError unless these hold something, and nothing twice."""
+  for name in names:
+    values = config[name]
+    if not values or len(set(values)) < len(values):
+      raise InputError(f"{name} must hold at least one value and each once, got {tuple(values)}")
+
+
+def check_positive(config: ml_collections.ConfigDict, *names: str) -> None:
+  """InputError unless these are finite numbers above zero."""
+  for name in names:
+    if not 0 < config[name] < float("inf"):
+      raise InputError(f"{name} must be a positive number, got {config[name]}")
 
 
 def check_sizes(train_sizes: tuple[int, ...], available: int) -> None:

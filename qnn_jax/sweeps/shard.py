@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from qnn_jax.datasets import Mnist
 from qnn_jax.reports.paper import Cell
@@ -64,13 +65,7 @@ class Worker:
 
   def __init__(self, grid: Grid, data: Mnist):
     self.grid = grid
-    # A pixel that is zero in every training image has no influence on any training.
-    self.keep = data.train_images.any(0)
-    self.data = (
-      jnp.asarray(data.train_images[:, self.keep]),
-      jnp.asarray(data.train_labels, "int32"),
-    )
-    self.test_data = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
+    self.keep, self.data, self.test_data = on_device(data)
     # The same at every training size.
     self.init = functools.lru_cache(maxsize=1)(functools.partial(init, grid.fleet))
     trainer = per_sample.make_trainer(grid.fleet, grid.method)
@@ -135,6 +130,16 @@ class Worker:
     left = (missing_marks(self.grid, size, seed, finished) for seed in self.grid.seeds)
     whole = [seed for seed, marks in zip(self.grid.seeds, left) if not marks]
     records.remove_checkpoints(workdir, size, whole)
+
+
+def on_device(data: Mnist) -> tuple[np.ndarray, tuple[Array, Array], tuple[Array, Array]]:
+  """(which pixels are trained on, (training images of these, labels), (test images, labels)).
+
+  A pixel that is zero in every training image has no influence on any training.
+  """
+  keep = data.train_images.any(0)
+  train = jnp.asarray(data.train_images[:, keep]), jnp.asarray(data.train_labels, "int32")
+  return keep, train, (jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32"))
 
 
 def _call(program, *args):

@@ -1,44 +1,51 @@
 """Table 5: how long the models train, measured epoch by epoch, in turn."""
 
+import dataclasses
 import itertools
 import statistics
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 
 from qnn_jax.datasets import load_mnist
 from qnn_jax.errors import InputError
-from qnn_jax.models import LAYERS
 from qnn_jax.reports.table5 import Timing
+from qnn_jax.sweeps.grid import check_models, check_once, check_positive
+from qnn_jax.sweeps.shard import on_device
 from qnn_jax.training import per_sample
 from qnn_jax.training.evaluate import evaluate
-from qnn_jax.training.fleet import Fleet, Net, init, sample_order
+from qnn_jax.training.fleet import Fleet, Net, Params, init, sample_order
 
 
 def check(config: ml_collections.ConfigDict) -> None:
   """InputError for the first value of a configs/table5.py that makes no sense."""
-  for model in config.models:
-    if model not in LAYERS:
-      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
+  check_models(config)
   if "ann" not in config.models:
     raise InputError(
       f"models must hold 'ann', to which the others are compared, got {config.models}"
     )
-  for name in ("models", "seeds"):
-    if not config[name] or len(set(config[name])) < len(config[name]):
-      raise InputError(
-        f"{name} must hold at least one value and each once, got {tuple(config[name])}"
-      )
+  check_once(config, "models", "seeds")
   for name in ("train_size", "epochs", "hidden"):
     if config[name] < 1:
       raise InputError(f"{name} must be at least 1, got {config[name]}")
   if not all(isinstance(seeds, int) and seeds > 0 for seeds in config.seeds):
     raise InputError(f"seeds must be numbers of runs of at least 1, got {tuple(config.seeds)}")
-  for name in ("learning_rate", "init_scale"):
-    if not 0 < config[name] < float("inf"):
-      raise InputError(f"{name} must be a positive number, got {config[name]}")
+  check_positive(config, "learning_rate", "init_scale")
+
+
+@dataclasses.dataclass
+class _Course:
+  """A model's training, as far as it has come."""
+
+  fleet: Fleet
+  trainer: per_sample.Trainer
+  start: list[Params]
+  state: Any
+  passes: Iterator[per_sample.Chunk]
+  seconds: list[float] = dataclasses.field(default_factory=list)  # of each epoch
 
 
 def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
@@ -52,14 +59,12 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
       f"train_size is {config.train_size}, but the data set has {len(data.train_images)} "
       "training samples"
     )
-  keep = data.train_images.any(0)
-  train = jnp.asarray(data.train_images[:, keep]), jnp.asarray(data.train_labels, "int32")
-  test = jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32")
+  keep, train, test = on_device(data)
   method = per_sample.Method(block=config.block, sub_block=config.sub_block)
   order = sample_order(range(seeds), config.train_size, len(data.train_images), shared=False)
   chunks = per_sample.make_chunks(order, method)
 
-  nets = {}
+  courses = {}
   for model in config.models:
     fleet = Fleet(
       (Net(model, config.hidden),),
@@ -68,25 +73,27 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
     )
     trainer = per_sample.make_trainer(fleet, method)
     start = init(fleet, range(seeds))
-    fresh = lambda: trainer.start(per_sample.drop_inputs(start, keep))  # noqa: B023
+    used = per_sample.drop_inputs(start, keep)
     first = trainer.prepare(train[0], chunks[0])
-    jax.block_until_ready(trainer.run(fresh(), *train, first))  # compiles
+    jax.block_until_ready(trainer.run(trainer.start(used), *train, first))  # compiles
     passes = per_sample.passes(trainer, train[0], chunks, config.epochs)
-    nets[model] = [fleet, trainer, start, fresh(), [], passes]
+    courses[model] = _Course(fleet, trainer, start, trainer.start(used), passes)
   for _ in range(config.epochs):
-    for net in nets.values():
+    for course in courses.values():
       begin = time.perf_counter()
-      for chunk in itertools.islice(net[5], len(chunks)):
-        net[3] = net[1].run(net[3], *train, chunk)
-      jax.block_until_ready(net[3])
-      net[4].append(time.perf_counter() - begin)
+      for chunk in itertools.islice(course.passes, len(chunks)):
+        course.state = course.trainer.run(course.state, *train, chunk)
+      jax.block_until_ready(course.state)
+      course.seconds.append(time.perf_counter() - begin)
 
   timings = []
-  for model, (fleet, trainer, start, state, times, _) in nets.items():
-    params = per_sample.restore_inputs(trainer.finish(state), start, keep)
-    accuracy = float(evaluate(fleet, params, *test).accuracy.mean())
+  for model, course in courses.items():
+    end = course.trainer.finish(course.state)
+    params = per_sample.restore_inputs(end, course.start, keep)
+    accuracy = float(evaluate(course.fleet, params, *test).accuracy.mean())
     # The first epoch also makes the products that the later ones use.
-    seconds = times[0] + (config.epochs - 1) * statistics.median(times[1:] or times)
+    first, *later = course.seconds
+    seconds = first + (config.epochs - 1) * statistics.median(later or [first])
     seconds = round(seconds, 6)  # as it is stored, so that a rerun reports the same
     timings.append(Timing(model, seeds, seconds, round(accuracy, 2)))
   return timings

@@ -41,8 +41,8 @@ METHODS = ("block", "scan")
 # and a call's own cost is a thousandth of its work.
 _SAMPLES_A_CALL = 600
 
-# Bytes of G that one training keeps from epoch to epoch; what is beyond is made anew every time. 25
-# seeds of 60,000 samples take 0.36 GB, shared by the processes.
+# Bytes of G that a process keeps from epoch to epoch; what is beyond is made anew every time. 25 seeds
+# of 60,000 samples take 0.36 GB, whether one process has them or each worker its part.
 _KEPT_BYTES = 2**30
 
 

@@ -49,6 +49,15 @@ def test_fast_form_is_the_plain_form(twin, n, m, rows, x64):
   assert_same(fast, slow, arguments(name, (rows,), n, m))
 
 
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_tiles_that_wait_for_one_another_are_the_plain_form(cache, at_once, monkeypatch, x64):
+  monkeypatch.setattr(_tiles, "_AT_ONCE", 2**20 if at_once else 0)
+  assert _tiles._wait(jnp.ones((10, 2)), cache) == (not at_once or not cache)
+  fast, slow, _ = TWINS["cached" if cache else "recomputed"]
+  assert_same(fast, slow, arguments("quadratic", (5,), 67, 3))
+
+
 @every_twin
 def test_under_vmap_over_seeds_and_under_scan(twin, x64):
   fast, slow, name = TWINS[twin]
@@ -74,9 +83,9 @@ def test_either_side_of_the_rule_and_any_leading_axes(n, m, cache, batch, x64):
   z, gradients = value_and_gradients(functools.partial(ops.quadratic, cache=cache))(*args)
   close(z, CASES["quadratic"].truth(*args))
   assert [g.shape for g in gradients] == [a.shape for a in args]
-  plain = lambda x, q, *rest: ops.quadratic_full(x, ops.unpack(q), *rest)
+  plain = lambda x, q, w, b: jnp.einsum("...i,mij,...j->...m", x, ops.unpack(q), x) + x @ w + b
   _, expected = value_and_gradients(plain)(*args)
-  close(gradients[0], expected[0])
+  jax.tree.map(close, gradients, expected)
 
 
 @every_twin

@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
@@ -52,13 +54,32 @@ def test_layers():
     assert row["best_einsum"] and row["torch_einsum_ms"] is None
 
 
-def test_table4_says_what_it_does():
-  # A run of it is a whole sweep: too long for a test.
-  program = [sys.executable, str(SCRIPTS / "bench_table4.py"), "--help"]
-  done = subprocess.run(program, check=False, capture_output=True, text=True)
-  assert "Traceback" not in done.stdout + done.stderr
-  assert "Seconds and peak memory of Table 4" in done.stdout
-  assert "--sizes:" in done.stdout
+def test_table4():
+  small = ("--sizes=20", "--seeds=1", "--workers=1", "--repeats=1", "--json")
+  (row,) = objects(run("bench_table4.py", *small))
+  assert row["size"] == 20 and 0 < row["training_s"] < row["seconds"]
+  assert 0 < row["products_s"] < row["seconds"] and row["memory_mb"] > 100
+  # Of the 300 columns of Table 4's first layers: 20 epochs, inner products in the first, three tests.
+  training = 20 * (20 * (2 * 717 * 300 + 30 * 300) + 717 * 60)
+  operations = 2 * (training + 3 * 10_000 * 784 * 300)
+  assert row["products_s"] * row["peak_gflops"] * 1e9 == pytest.approx(operations, rel=0.1)
+
+
+@pytest.mark.parametrize(
+  "name, argument, told",
+  [
+    ("per_sample", "--cases=ann-31", "choose among fleet, fleet-shared, ann-30"),
+    ("table4", "--sizes=many", "give whole numbers"),
+    ("layers", "--cases=128x784", "give BATCHxINxOUT"),
+    ("layers", "--layers=deep", "choose among quadratic"),
+    ("scaling", "--varied=depth", "choose among inputs, hidden, seeds"),
+  ],
+)
+def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument, told):
+  program = [sys.executable, str(SCRIPTS / f"bench_{name}.py"), argument]
+  done = subprocess.run(program, check=False, capture_output=True, text=True, cwd=SCRIPTS.parent)
+  assert done.returncode == 1
+  assert told in done.stderr and "Traceback" not in done.stderr
 
 
 def test_there_is_no_other_benchmark():
