@@ -138,7 +138,6 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
   """Trains by the package, and a stretch of the same descent by the document, from one start."""
-  check(config)
   layers = start(config.sizes, config.seed)
   x, y = samples(config)
   agreement = compare("start", layers, x, y)
@@ -284,4 +283,4 @@ def draw(config: ml_collections.ConfigDict, results: list[Row], agreement: list[
 
 
 if __name__ == "__main__":
-  experiment.run("backprop_notes", main)
+  experiment.run("backprop_notes", main, check)

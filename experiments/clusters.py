@@ -59,7 +59,6 @@ class Result(NamedTuple):
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains, or finds the neurons trained; writes the files and prints the table."""
-  _check(config)
   data = [make_clusters(seed, config.train, config.test) for seed in range(config.seeds)]
   neurons, seconds = _load(workdir / "neurons.npz", config.seeds)
   if neurons is None:
@@ -240,7 +239,8 @@ def _load(path: pathlib.Path, seeds: int) -> tuple[dict[str, np.ndarray] | None,
   return neurons, seconds
 
 
-def _check(config: ml_collections.ConfigDict) -> None:
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first values that make no sense."""
   if config.seeds < 1 or config.epochs < 0:
     raise InputError(
       f"seeds must be at least 1 and epochs at least 0, got seeds={config.seeds}, "
@@ -254,4 +254,4 @@ def _check(config: ml_collections.ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-  experiment.run("clusters", main)
+  experiment.run("clusters", main, check)

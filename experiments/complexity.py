@@ -58,7 +58,6 @@ transposed matrix for the RPQNN. Table 2 in turn counts V twice.
 
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  check(config)
   rows = stored_rows(workdir / "results.csv", lambda: compute(config))
   write_rows(workdir / "complexity.csv", rows)
   text = report(rows, config)
@@ -243,4 +242,4 @@ def _orders(ax, n, steps, formula) -> None:
 
 
 if __name__ == "__main__":
-  experiment.run("complexity", main)
+  experiment.run("complexity", main, check)

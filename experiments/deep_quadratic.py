@@ -105,7 +105,6 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row]]:
   """Trains every variant: a row a seed, and the losses over steps."""
-  check(config)
   x, y, test_x, test_labels = small_mnist(config)
   constant = float(((y - y.mean(0)) ** 2 / 2).sum(1).mean())  # loss of the best constant
   keys = jax.random.split(jax.random.key(0), config.seeds)
@@ -246,4 +245,4 @@ def draw(config: ml_collections.ConfigDict, results: list[Row], curves: list[Row
 
 
 if __name__ == "__main__":
-  experiment.run("deep_quadratic", main)
+  experiment.run("deep_quadratic", main, check)

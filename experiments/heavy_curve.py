@@ -85,7 +85,6 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 def compute(config: ml_collections.ConfigDict) -> tuple[list[Row], list[Row], list[Row]]:
   """Trains every network at every rate: a row a seed, the losses over steps, the fits."""
-  check(config)
   x, y = training_points(config)
   grid = np.linspace(-1, 1, 401, dtype=np.float32)[:, None]
   keys = jax.random.split(jax.random.key(0), config.seeds)
@@ -227,4 +226,4 @@ def best_rate(name: str, summary: list[Row]) -> float:
 
 
 if __name__ == "__main__":
-  experiment.run("heavy_curve", main)
+  experiment.run("heavy_curve", main, check)

@@ -40,4 +40,4 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  experiment.run("table4", main)
+  experiment.run("table4", main, grid)

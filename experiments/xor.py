@@ -56,7 +56,6 @@ class Start(NamedTuple):
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Trains, writes the files and prints the counts."""
-  _check(config)
   starts = run_starts(config)
   atomic_write_text(workdir / "results.csv", results_csv(starts))
   rows = count(starts)
@@ -204,7 +203,8 @@ def counts_markdown(rows: Sequence[dict[str, object]], config: ml_collections.Co
   return "\n".join(lines) + "\n"
 
 
-def _check(config: ml_collections.ConfigDict) -> None:
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first values that make no sense."""
   if config.starts < 1 or config.epochs < 1 or config.seed < 0:
     raise InputError(
       f"starts and epochs must be at least 1 and seed at least 0, got starts={config.starts}, "
@@ -218,4 +218,4 @@ def _check(config: ml_collections.ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-  experiment.run("xor", main)
+  experiment.run("xor", main, check)

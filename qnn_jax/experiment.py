@@ -2,8 +2,8 @@
 
   python -m experiments.NAME --config=configs/NAME.py[:preset] --workdir=DIR [--config.key=value]
 
-An experiment is a short file: `experiment.run('NAME', main)`, with `main(config, workdir)` doing the
-work. What is shared is here: the two flags, one-sentence errors, and the claim on the workdir.
+An experiment is a short file: `experiment.run('NAME', main, check)`, with `main(config, workdir)` doing
+the work. What is shared is here: the two flags, one-sentence errors, and the claim on the workdir.
 """
 
 import contextlib
@@ -21,15 +21,17 @@ from qnn_jax.atomic import atomic_write_text
 from qnn_jax.errors import InputError, WorkerDied
 
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
+Check = Callable[[ml_collections.ConfigDict], object]
 
 
-def run(name: str, main: Main) -> None:
+def run(name: str, main: Main, check: Check) -> None:
   """Parses the flags and calls `main(config, workdir)` on a claimed workdir.
 
   Args:
     name: of the experiment; `configs/NAME.py` is its default config and `results/NAME`, or
       `results/NAME-PRESET`, its default workdir.
     main: the experiment. The config it gets is locked; the workdir exists and holds config.json.
+    check: raises InputError for a config that makes no sense, before anything is on disk.
   """
   with _mistakes_told():
     # Defining the flag already loads the file and looks at --config.key, so mistakes begin here.
@@ -39,6 +41,9 @@ def run(name: str, main: Main) -> None:
   workdir_flag = flags.DEFINE_string(
     "workdir", None, f"Where results go; by default results/{name}, or results/{name}-PRESET."
   )
+
+  for shared in ("config", "workdir"):  # --help shows what the program itself has defined
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[shared])
 
   def absl_main(argv: Sequence[str]) -> None:
     # absl would show every library's INFO lines; --verbosity=0 brings them back.
@@ -51,6 +56,7 @@ def run(name: str, main: Main) -> None:
         config = config_flag.value
         config.to_dict()  # a file that is not there is told of only now
       _, _, preset = flags.FLAGS["config"].config_filename.partition(":")
+      check(config)
       default = f"results/{name}-{preset}" if preset else f"results/{name}"
       workdir = pathlib.Path(workdir_flag.value or default)
       new = claim(workdir, config)

@@ -12,18 +12,16 @@ with the extra 'bench', without it its columns stay empty. On a GPU give larger 
 --cases=4096x784x10,65536x64x64.
 """
 
-import json
+import importlib.util
 import re
 import statistics
-import sys
 import time
 
+import _bench
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
 
 from qnn_jax import ops
 
@@ -37,6 +35,18 @@ flags.register_validator(
   "give BATCHxINxOUT, as 128x784x10",
 )
 
+HEADINGS = {
+  "layer": "layer",
+  "what": "what",
+  "case": "batch, n -> m",
+  "ours_ms": "ours ms",
+  "einsum_ms": "einsum ms",
+  "ratio": "ratio",
+  "ours_temp_mb": "ours MB",
+  "einsum_temp_mb": "einsum MB",
+  "bilinear_ms": "Bilinear ms",
+  "torch_einsum_ms": "torch einsum ms",
+}
 OURS = {
   "quadratic": ops.quadratic,
   "recomputed": lambda *args: ops.quadratic(*args, cache=False),
@@ -174,6 +184,7 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
   return {
     "layer": layer,
     "what": "value+grad" if gradient else "forward",
+    "case": f"{batch}, {n} -> {m}",
     "batch": batch,
     "n": n,
     "m": m,
@@ -188,27 +199,20 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
   }
 
 
-def main(_):
-  if _TORCH.value:
-    try:
-      import torch  # noqa: F401
-    except ImportError:
-      print("torch is not installed (extra 'bench'): its columns stay empty", file=sys.stderr)
-  rows = []
+def rows():
+  """Case by case, each layer's gradient and forward pass."""
   for case in _CASES.value:
-    batch, n, m = (int(size) for size in case.split("x"))
+    batch, n, m = map(int, case.split("x"))
     for layer in _LAYERS.value:
       for gradient in (True, False):
-        row = measure(layer, batch, n, m, gradient, _REPEATS.value, _TORCH.value)
-        rows.append(row)
-        if _JSON.value:
-          print(json.dumps(row), flush=True)
-  if not _JSON.value:
-    table = Table(*rows[0], title=f"layers, float32, {jax.devices()[0].device_kind}")
-    for row in rows:
-      table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        yield measure(layer, batch, n, m, gradient, _REPEATS.value, _TORCH.value)
+
+
+def main():
+  if _TORCH.value and importlib.util.find_spec("torch") is None:
+    _bench.tell("torch is not installed (extra 'bench'): its columns stay empty")
+  _bench.show(rows(), HEADINGS, _JSON.value)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  _bench.run(main)

@@ -16,17 +16,14 @@ and one seed; torch_ratio is that over the block form's time for one of its seed
 import dataclasses
 import functools
 import importlib.util
-import json
 import statistics
-import sys
 import time
 from typing import Any
 
+import _bench
 import jax
 import numpy as np
-from absl import app, flags, logging
-from rich.console import Console
-from rich.table import Table
+from absl import flags
 
 from qnn_jax.datasets import load_mnist
 from qnn_jax.sweeps import launch, processes
@@ -52,6 +49,17 @@ _CASES = flags.DEFINE_list("cases", list(CASES), "Which.")
 flags.register_validator(
   _CASES, lambda cases: set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
 )
+HEADINGS = {
+  "case": "case",
+  "workers": "workers",
+  "plain_us": "plain us",
+  "tuned_us": "our options",
+  "block_us": "block us",
+  "ratio": "ratio",
+  "torch_us": "PyTorch us",
+  "torch_ratio": "PyTorch over one seed",
+  "max_difference": "difference",
+}
 EPOCHS = 20
 STEPS = 600  # of the comparison; also the steps of one timed turn of the block form
 PLAIN_STEPS = 60  # of one timed turn of the plain scan, which is uniform in time
@@ -114,7 +122,11 @@ def measure(cases, seeds, workers, repeats):
   """Rows of the table: the slowest worker of each turn, then the median over the turns."""
   shares = split(tuple(range(seeds)), workers)
   barrier = processes.context.Barrier(len(shares))
-  found = list(processes.run(_measure, [(s, cases, repeats, barrier) for s in shares]))
+  found = []
+  for one in processes.run(_measure, [(s, cases, repeats, barrier) for s in shares]):
+    found.append(one)
+    if len(found) % len(shares) == 0:
+      _bench.tell(f"measured: {len(found) // len(shares)} of {len(cases)} cases")
   for name in cases:
     workers = [rest for case, *rest in found if case == name]
     plain, tuned, block = (
@@ -129,7 +141,9 @@ def measure(cases, seeds, workers, repeats):
       "tuned_us": round(tuned, 1),
       "block_us": round(block, 1),
       "ratio": round(plain / block, 2),
-      "max_difference": max(difference for _, difference in workers),
+      "torch_us": None,
+      "torch_ratio": None,
+      "max_difference": float(f"{max(difference for _, difference in workers):.1e}"),
     }
 
 
@@ -170,35 +184,22 @@ def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
   return 1e6 * statistics.median(times)
 
 
-def main(_):
-  logging.set_verbosity(logging.WARNING)
+def main():
   seeds = _SEEDS.value
   workers = _WORKERS.value or processes.call(launch.default_workers, seeds)
   with_torch = _TORCH.value and importlib.util.find_spec("torch") is not None
   if _TORCH.value and not with_torch:
-    print("torch is not installed (extra 'bench'): its columns stay empty", file=sys.stderr)
+    _bench.tell("torch is not installed (extra 'bench'): its columns stay empty")
   rows = list(measure(_CASES.value, seeds, workers, _REPEATS.value))
-  if with_torch:
-    for row in rows:
-      head = row["case"].removesuffix("-30")
-      if head in MODELS:
-        # The loop trains one net of one seed; the block form does so many at a time.
-        row["torch_us"] = round(torch_loop(head, 30, _REPEATS.value), 1)
-        row["torch_ratio"] = round(row["torch_us"] / (row["block_us"] / seeds), 1)
-  if _JSON.value:
-    for row in rows:
-      print(json.dumps(row))
-    return
-  fields = list(dict.fromkeys(field for row in rows for field in row))
-  table = Table(
-    *fields, title=f"one step of {seeds} seeds, microseconds, {jax.devices()[0].device_kind}"
-  )
   for row in rows:
-    table.add_row(
-      *(f"{row[f]:.3g}" if f == "max_difference" else str(row.get(f, "")) for f in fields)
-    )
-  Console(width=max(130, Console().width)).print(table)
+    head = row["case"].removesuffix("-30")
+    if with_torch and head in MODELS:
+      _bench.tell(f"the PyTorch loop, {head}")
+      # It trains one net of one seed; the block form does so many at a time.
+      row["torch_us"] = round(torch_loop(head, 30, _REPEATS.value), 1)
+      row["torch_ratio"] = round(row["torch_us"] / (row["block_us"] / seeds), 1)
+  _bench.show(rows, HEADINGS, _JSON.value)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  _bench.run(main)

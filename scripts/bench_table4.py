@@ -4,7 +4,7 @@
     [--seeds=25]
 
 Every row is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
-training, tests and files; training_s is training and tests. The rows take turns, --repeats times,
+training, tests and files. The rows take turns, --repeats times,
 and medians are shown; memory is the largest. products_s is the least time for the first layers'
 matrix products at the rate that this machine reaches, all workers at once, in a large square product,
 the mean of measurements just before and after the row: X W, X^T Delta and the lower triangle of
@@ -25,13 +25,17 @@ import sys
 import tempfile
 import time
 
-import psutil
-from absl import app, flags, logging
-from rich.console import Console
-from rich.table import Table
+import _bench
+from absl import flags
 
+from qnn_jax.errors import InputError
 from qnn_jax.sweeps import launch, processes
 from qnn_jax.training import per_sample
+
+try:
+  import psutil
+except ImportError:
+  sys.exit("error: psutil is not installed: pip install -e '.[bench]' -c constraints.txt")
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
@@ -44,8 +48,17 @@ _REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of every row.", lower_bound
 
 PIXELS = 717  # that are not zero in all training images; tests take all 784
 BLOCK = per_sample.Method().block
+HEADINGS = {
+  "size": "size",
+  "seconds": "seconds",
+  "compiling_s": "of it compiling",
+  "products_s": "products alone, s",
+  "peak_gflops": "GFLOP/s of a large product",
+  "memory_mb": "memory, MB",
+  "over_products": "seconds over products",
+}
 DIGITS = {
-  "seconds": 1, "training_s": None, "products_s": 3, "peak_gflops": None, "memory_mb": None,
+  "seconds": 1, "compiling_s": None, "products_s": 3, "peak_gflops": None, "memory_mb": None,
   "over_products": 2,
 }  # fmt: skip
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -57,7 +70,6 @@ def _product_rate(put, barrier):
 
   from qnn_jax.training import _compile
 
-  logging.set_verbosity(logging.WARNING)  # in this process too
   n = 2048 if jax.default_backend() == "cpu" else 16384
   a = jax.random.uniform(jax.random.key(0), (n, n))
   product = _compile.jit(lambda a: a @ a)
@@ -105,15 +117,15 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
     seconds = time.perf_counter() - begin
     text = log.read_text(encoding="utf-8")
     if process.returncode:
-      sys.exit(f"error: the sweep failed: {text}")
+      raise InputError(f"the sweep failed: {text.strip().splitlines()[-1].removeprefix('error: ')}")
     config = json.loads((pathlib.Path(folder) / "run/config.json").read_text(encoding="utf-8"))
-    hours, minutes, training = re.search(r"100 % (\d+):(\d+):(\d+)", text).groups()
+    (compiling,) = re.search(r"\((\d+) s of it compiling\)", text).groups()
   rate = (rate + peak_rate(workers)) / 2
   least = _operations(config, sizes, seeds) / rate
   return {
     "size": sizes[0] if len(sizes) == 1 else "together",
     "seconds": seconds,
-    "training_s": int(hours) * 3600 + int(minutes) * 60 + int(training),
+    "compiling_s": int(compiling),
     "products_s": least,
     "peak_gflops": rate / 1e9,
     "memory_mb": memory / 1e6,
@@ -139,24 +151,19 @@ def _of_turns(turns):
   return row
 
 
-def main(_):
-  logging.set_verbosity(logging.WARNING)
+def main():
   workers = _WORKERS.value or processes.call(launch.default_workers, _SEEDS.value)
   sizes = [int(size) for size in _SIZES.value]
   parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
-  turns = [
-    [run_sizes(part, _SEEDS.value, workers) for part in parts] for _ in range(_REPEATS.value)
-  ]
-  rows = [_of_turns(of_row) for of_row in zip(*turns)]
-  if _JSON.value:
-    for row in rows:
-      print(json.dumps(row))
-    return
-  table = Table(*rows[0], title=f"Table 4, {_SEEDS.value} seeds, --workers={workers}")
-  for row in rows:
-    table.add_row(*(str(row[field]) for field in rows[0]))
-  Console(width=max(100, Console().width)).print(table)
+  turns = {tuple(part): [] for part in parts}
+  for turn in range(_REPEATS.value):
+    for part in parts:
+      row = run_sizes(part, _SEEDS.value, workers)
+      turns[tuple(part)].append(row)
+      name = f"size {row['size']}" if len(part) == 1 else row["size"]
+      _bench.tell(f"turn {turn + 1} of {_REPEATS.value}, {name}: {row['seconds']:.1f} s")
+  _bench.show([_of_turns(of_part) for of_part in turns.values()], HEADINGS, _JSON.value)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  _bench.run(main)

@@ -33,24 +33,25 @@ def show(
   rows = _Rows(grid, console)
   rows.add(found)
   with _progress(console) as progress:
-    left = todo.passes
-    task = progress.add_task("starting", total=left, start=False, compile_s=0.0)
-    compile_s = 0.0
+    left, compile_s = todo.passes, 0.0
+    task = progress.add_task("starting", total=left, compile_s=0.0, not_training=None)
     for message in messages:
       match message:
         case Compiled(seconds):
-          compile_s += seconds / todo.workers  # they compile side by side
+          seconds /= todo.workers  # they compile side by side
+          compile_s += seconds
           progress.update(task, compile_s=compile_s)
-        case Trained(samples, resumed):
-          if resumed:
-            left -= samples
-            progress.update(task, total=left)
-          else:
-            progress.start_task(task)  # the first program, the largest by far, is compiled
-            progress.update(task, description="training", advance=samples)
+          if (others := progress.tasks[task].fields["not_training"]) is not None:
+            progress.update(task, not_training=others + seconds)
+        case Trained(samples, resumed=True):
+          left -= samples
+          progress.update(task, total=left)
+        case Trained(samples):
+          if progress.tasks[task].fields["not_training"] is None:
+            progress.update(task, not_training=progress.tasks[task].elapsed)
+          progress.update(task, description="training", advance=samples)
         case Finished(runs):
           rows.add(runs)
-    progress.start_task(task)  # for where nothing was left to train
     progress.update(task, description="done", total=left or 1, completed=left or 1)
   return rows.runs
 
@@ -87,14 +88,18 @@ class _Rows:
 
 
 class _TimeLeft(ProgressColumn):
-  """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump."""
+  """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump.
+
+  The time until the first samples were passed, and what is compiled after that, is not in the speed.
+  """
 
   def render(self, task):
-    if task.finished:
-      return Text("")
-    if not task.completed or not task.elapsed:
-      return Text("compiling")
-    seconds = int((task.total - task.completed) * task.elapsed / task.completed)
+    training = task.elapsed - (task.fields["not_training"] or 0)
+    if task.description == "done" or not task.completed or training < 1:
+      return Text(" " * len("0:00 left"))  # so that the bar keeps its length
+    if task.completed >= task.total:
+      return Text("testing")
+    seconds = int((task.total - task.completed) * training / task.completed)
     return Text(f"{seconds // 60}:{seconds % 60:02d} left")
 
 
@@ -104,7 +109,7 @@ def _progress(console):
     BarColumn(),
     TextColumn("{task.percentage:>3.0f} %"),
     TimeElapsedColumn(),
+    TextColumn("({task.fields[compile_s]:.0f} s of it compiling)"),
     _TimeLeft(),
-    TextColumn("(compiling {task.fields[compile_s]:.0f} s)"),
     console=console,
   )

@@ -50,13 +50,14 @@ def read_records(workdir: pathlib.Path) -> list[Run]:
 
 def write_checkpoint(
   workdir: pathlib.Path, size: int, seeds: Sequence[int], epochs: int, params: Any
-) -> None:
+) -> pathlib.Path:
   """Keeps the parameters, NumPy arrays, of these seeds after `epochs` passes, beside earlier ones."""
   number = zlib.crc32(repr(tuple(seeds)).encode())
   path = workdir / "checkpoints" / f"size{size}-epochs{epochs}-seed{seeds[0]}-{number:08x}.ckpt"
   path.parent.mkdir(exist_ok=True)
   content = pickle.dumps((tuple(seeds), epochs, params))
   atomic_write_bytes(path, zlib.crc32(content).to_bytes(4, "big") + content)
+  return path
 
 
 def read_checkpoint(

@@ -34,6 +34,11 @@ def check(config: ml_collections.ConfigDict) -> None:
   if not all(isinstance(seeds, int) and seeds > 0 for seeds in config.seeds):
     raise InputError(f"seeds must be numbers of runs of at least 1, got {tuple(config.seeds)}")
   check_positive(config, "learning_rate", "init_scale")
+  _method(config)
+
+
+def _method(config):
+  return per_sample.Method(block=config.block, sub_block=config.sub_block)
 
 
 @dataclasses.dataclass
@@ -60,7 +65,7 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
       "training samples"
     )
   keep, train, test = on_device(data)
-  method = per_sample.Method(block=config.block, sub_block=config.sub_block)
+  method = _method(config)
   order = sample_order(range(seeds), config.train_size, len(data.train_images), shared=False)
   chunks = per_sample.make_chunks(order, method)
 

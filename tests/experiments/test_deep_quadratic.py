@@ -74,6 +74,7 @@ def test_mistakes(change, message, tmp_path):
   config = deep_quadratic_config.get_config("smoke")
   config.update(change)
   with pytest.raises(InputError, match=message):
+    deep_quadratic.check(config)
     deep_quadratic.main(config, tmp_path)
   with pytest.raises(InputError, match="no preset 'fast'"):
     deep_quadratic_config.get_config("fast")

@@ -74,11 +74,11 @@ def test_a_start_that_diverges_is_told_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"starts": 0}, {"epochs": 0}, {"rate": 0.0}, {"scale": -1.0}])
-def test_bad_configurations(change, tmp_path):
+def test_bad_configurations(change):
   config = xor_config.get_config()
   config.update(change)
   with pytest.raises(InputError, match=next(iter(change))):
-    xor.main(config, tmp_path)
+    xor.check(config)
 
 
 def test_an_unknown_preset():

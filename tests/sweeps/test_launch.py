@@ -146,6 +146,33 @@ def test_a_stopped_sweep_carries_on_from_its_last_mark(interrupted, whole):
   assert on_disk(interrupted) == on_disk(whole[1])
 
 
+def test_between_marks_that_are_far_apart_there_are_checkpoints(
+  tmp_path, in_this_process, monkeypatch
+):
+  monkeypatch.setattr(shard, "_A_CHECKPOINT", SIZE + 1)  # every other pass
+  assert shard._stops((5, 6, 9), SIZE) == [2, 4, 5, 6, 8, 9]
+  sweep, ends = make_grid(epochs=(5,)), []
+  for name in ("whole", "stopped"):
+    workdir, new = tmp_path / name, 0
+    workdir.mkdir()
+    if name == "stopped":
+      for message in (messages := messages_of(sweep, workdir)):
+        new += message.samples if isinstance(message, Trained) else 0
+        if new == 5 * ONE_PASS:
+          break
+      messages.close()
+      (path,) = (workdir / "checkpoints").iterdir()  # the one before is gone
+      assert "-epochs4-" in path.name
+    for message in messages_of(sweep, workdir):
+      new += message.samples if isinstance(message, Trained) and not message.resumed else 0
+      if isinstance(message, Finished):
+        ends.append(records.read_checkpoint(workdir, SIZE, range(SEEDS)))
+    assert new == (5 if name == "whole" else 6) * ONE_PASS
+    assert not any((workdir / "checkpoints").iterdir())
+  assert ends[0][0] == 5
+  jax.tree.map(np.testing.assert_array_equal, *ends)  # to the last bit
+
+
 def test_another_number_of_workers_carries_on_too(interrupted, whole):
   todo = launch.plan(make_grid(), interrupted, 2)
   assert todo.workers == 2

@@ -1,0 +1,58 @@
+"""What the benchmarks share: rows printed as they come, mistakes told in one sentence."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from absl import app, logging
+
+from qnn_jax.errors import InputError, WorkerDied
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags and calls `main`."""
+
+  def absl_main(argv):
+    logging.set_verbosity(logging.WARNING)
+    try:
+      if len(argv) > 1:
+        raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")
+      main()
+    except (InputError, WorkerDied) as error:
+      sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+      sys.exit("interrupted")
+
+  app.run(absl_main)
+
+
+def show(rows: Iterable[dict[str, Any]], headings: dict[str, str], as_json: bool) -> None:
+  """Prints each row as it comes: as a JSON object, or these of its fields in a Markdown table."""
+  widths = {}
+  for row in rows:
+    if as_json:
+      print(json.dumps(row), flush=True)
+      continue
+    text = {name: isinstance(row[name], str) for name in headings}
+    if not widths:
+      widths = {
+        name: max(len(heading), len(str(row[name])), 10 if text[name] else 0)
+        for name, heading in headings.items()
+      }
+      _print_line(heading.ljust(widths[name]) for name, heading in headings.items())
+      _print_line("-" * (widths[name] - 1) + (":" if not text[name] else "-") for name in headings)
+    values = {name: "" if row[name] is None else str(row[name]) for name in headings}
+    _print_line(
+      value.ljust(widths[name]) if text[name] else value.rjust(widths[name])
+      for name, value in values.items()
+    )
+
+
+def _print_line(cells):
+  print("|", " | ".join(cells), "|", flush=True)
+
+
+def tell(progress: str) -> None:
+  """Says how far a benchmark is that has no row to show yet."""
+  print(progress, file=sys.stderr, flush=True)
