@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -10,13 +11,15 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from qnn_jax.errors import InputError
+from qnn_jax.reports import panels
 
 # Seconds and percent, as printed in Table 5.
 PAPER = {"ann": (1.63, 94.76), "qnn": (5.98, 96.35), "rpqnn": (1.71, 95.22)}
+PAPER_SETTING = 60000, 5, 30  # samples, epochs, hidden neurons
 FIELDS = (
   "seeds", "model", "seconds", "ratio", "paper_ratio", "accuracy", "paper_accuracy",
 )  # fmt: skip
-_COLORS = ("#555555", "#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
+_COLOURS = (panels.GREY, panels.BLUE, panels.ORANGE, panels.GREEN)
 
 
 class Timing(NamedTuple):
@@ -95,10 +98,19 @@ def read(path: pathlib.Path) -> list[Timing]:
     raise InputError(f"{path} is damaged; restore it, or remove it to measure again") from error
 
 
-def to_markdown(timings: Sequence[Timing]) -> str:
-  """The table for people."""
+def setting(train_size: int, epochs: int, hidden: int) -> str:
+  """A sentence: what was trained, and what the paper's numbers are of, if that is something else."""
+  text = "{:,} samples, {} epochs, {} hidden neurons"
+  ours, paper = text.format(train_size, epochs, hidden), text.format(*PAPER_SETTING)
+  return f"{ours}." if ours == paper else f"{ours}; the paper's are of {paper}."
+
+
+def to_markdown(timings: Sequence[Timing], setting: str) -> str:
+  """The table for people; see `setting`."""
   lines = [
     "# Table 5: execution time and accuracy",
+    "",
+    setting,
     "",
     "| runs at once | model | seconds | over ANN | the paper's | accuracy, % | the paper's |",
     "| --: | :-- | --: | --: | --: | --: | --: |",
@@ -111,31 +123,37 @@ def to_markdown(timings: Sequence[Timing]) -> str:
   return "\n".join(lines) + "\n"
 
 
-def figure(timings: Sequence[Timing]) -> Figure:
-  """Bars: time over ANN's, ours beside the paper's, and the accuracies below the names."""
+def figure(timings: Sequence[Timing], setting: str) -> Figure:
+  """Time over ANN's, and test accuracy, ours beside the paper's; see `setting`."""
   found = rows(timings)
   models = list(dict.fromkeys(row["model"] for row in found))
   counts = list(dict.fromkeys(row["seeds"] for row in found))
-  groups = [("paper", None), *((f"ours, {n} run{'s' * (n > 1)} at once", n) for n in counts)]
-  drawing = Figure(figsize=(7.5, 4.2), layout="constrained")
-  ax = drawing.subplots()
-  width = 0.8 / len(groups)
-  for g, (label, count) in enumerate(groups):
-    for m, model in enumerate(models):
-      row = next(r for r in found if r["model"] == model and r["seeds"] == (count or counts[0]))
-      ratio = row["ratio"] if count else row["paper_ratio"]
-      accuracy = row["accuracy"] if count else row["paper_accuracy"]
-      if ratio == "":
-        continue
-      bar = ax.bar(
-        m + (g - (len(groups) - 1) / 2) * width, ratio, 0.92 * width, color=_COLORS[g % len(_COLORS)],
-        label=label if m == 0 else None,
-      )  # fmt: skip
-      ax.bar_label(bar, [f"{ratio:.2f}\n{accuracy:.1f} %"], padding=2, fontsize=8)
-  ax.set_xticks(range(len(models)), [model.upper() for model in models])
-  ax.set_ylabel("training time over ANN's")
-  ax.set_title("Table 5: time over ANN's, and test accuracy", loc="left")
-  ax.spines[["top", "right"]].set_visible(False)
-  ax.margins(y=0.18)
-  ax.legend(frameon=False, loc="upper right")
+  groups = ["paper", *(f"ours, {n} run{'s' * (n > 1)} at once" for n in counts)]
+  drawing, (time, accuracy) = panels.figure_with_panels(
+    "Table 5: what quadratic neurons cost, and what they bring",
+    f"Per-sample SGD on MNIST, {setting}",
+    ["training time over ANN's", "test accuracy, %"],
+  )
+  width, handles = 0.8 / len(groups), []
+  for g, (count, colour) in enumerate(zip((None, *counts), itertools.cycle(_COLOURS))):
+    of_group = [row for row in found if row["seeds"] == (count or counts[0])]
+    if count is None:
+      of_group = [row for row in of_group if row["paper_ratio"] != ""]
+    names = ("ratio", "accuracy") if count else ("paper_ratio", "paper_accuracy")
+    ratios, accuracies = ([row[name] for row in of_group] for name in names)
+    at = [models.index(row["model"]) + (g - (len(groups) - 1) / 2) * width for row in of_group]
+    bars = time.bar(at, ratios, 0.92 * width, color=colour)
+    time.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=2, fontsize=8)
+    accuracy.plot(at, accuracies, "o", color=colour, markersize=7)
+    for x, y in zip(at, accuracies):
+      accuracy.annotate(
+        f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=8
+      )
+    handles.append(bars)
+  for ax in (time, accuracy):
+    ax.set_xticks(range(len(models)), [model.upper() for model in models])
+    ax.set_xlim(-0.6, len(models) - 0.4)
+    ax.grid(visible=False, axis="x")
+    ax.margins(y=0.12)
+  panels.legend_below(drawing, handles, groups)
   return drawing
