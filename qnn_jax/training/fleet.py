@@ -9,6 +9,7 @@ Axis letters of this room: S seeds, N samples, n inputs, h hidden neurons, C cla
 import collections
 import dataclasses
 import functools
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -102,9 +103,9 @@ def _init(fleet, seeds):
 
 
 def _init_seed(fleet, seed):
-  """The states of `fleet.module(net, key)` of all nets, draws of one shape made together.
+  """The states of `fleet.module(net, key)` of all nets, draws of about one size made together.
 
-  Net by net the 75 draws of Table 4's nets compile three times as long as the 20 that are left so.
+  Net by net the 75 draws of Table 4's nets compile three times as long as the 5 that are left so.
   """
   # A net's own number, so that it starts alike in whatever company it is trained.
   numbers = jnp.asarray([zlib.crc32(net.name.encode()) for net in fleet.nets], jnp.uint32)
@@ -118,11 +119,13 @@ def _init_seed(fleet, seed):
   keys = jax.vmap(draw_keys)(numbers)  # [nets, most]
   alike = collections.defaultdict(list)
   for i, j in ((i, j) for i, of_net in enumerate(shapes) for j in range(len(of_net))):
-    alike[shapes[i][j]].append((i, j))
+    alike[_drawn_alike(shapes[i][j])].append((i, j))
   drawn = {}
-  for shape, places in alike.items():
-    draw = lambda key, shape=shape: fleet.param_init(key, shape, fleet.dtype)
-    drawn |= zip(places, jax.vmap(draw)(keys[tuple(np.transpose(places))]))
+  for places in alike.values():
+    size = max(math.prod(shapes[i][j]) for i, j in places)
+    draw = lambda key, size=size: fleet.param_init(key, (size,), fleet.dtype)
+    for (i, j), values in zip(places, jax.vmap(draw)(keys[tuple(np.transpose(places))])):
+      drawn[i, j] = values[: math.prod(shapes[i][j])].reshape(shapes[i][j])
 
   def start(i, net):
     values = (drawn[i, j] for j in range(len(shapes[i])))
@@ -130,6 +133,17 @@ def _init_seed(fleet, seed):
     return nnx.to_pure_dict(nnx.state(module))
 
   return [start(i, net) for i, net in enumerate(fleet.nets)]
+
+
+def _drawn_alike(shape):
+  """What draws have in common that are made as one: their size, roughly, or all of their shape.
+
+  A draw of JAX's default generator is the beginning of any longer one.
+  """
+  config = jax.config
+  if config.jax_threefry_partitionable and config.jax_default_prng_impl == "threefry2x32":
+    return math.prod(shape).bit_length() // 3
+  return shape
 
 
 def _drawn_shapes(fleet, net):

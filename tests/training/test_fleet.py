@@ -28,8 +28,15 @@ def test_a_start_is_the_same_in_any_company():
     equal(ours, jax.tree.map(lambda leaf: leaf[2:], theirs))
 
 
-def test_a_start_is_what_the_module_itself_draws():
-  # Each head and two hidden layers: draws of one shape are made together, a module makes its own.
+@pytest.mark.parametrize("partitionable", (True, False))
+def test_a_start_is_what_the_module_itself_draws(partitionable):
+  """Whether a draw is the beginning of a longer one, as with JAX's default, or not."""
+  with jax.threefry_partitionable(partitionable):
+    assert_starts_are_what_the_modules_draw()
+
+
+def assert_starts_are_what_the_modules_draw():
+  # Each head and two hidden layers: draws are made together, a module makes its own.
   nets = (*FLEET.nets, Net("qnn", (3, 4)), Net("ann", 3, "heavy"))
   fleet = dataclasses.replace(FLEET, nets=nets)
   for net, ours in zip(nets, init(fleet, (7,)), strict=True):
