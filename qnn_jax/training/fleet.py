@@ -177,8 +177,13 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
 
 @functools.lru_cache(maxsize=1)  # a sweep asks for the same seeds' order at every size
 def _whole_order(seeds, available):
+  return np.asarray(_draw_orders(jnp.asarray(seeds, jnp.uint32), available), np.int32)
+
+
+@functools.partial(_compile.jit, level=0, static_argnums=1)
+def _draw_orders(seeds, available):
   def draw(seed):
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"order"))
     return jax.random.permutation(key, available)
 
-  return np.asarray(jax.lax.map(draw, jnp.asarray(seeds, jnp.uint32)), np.int32)
+  return jax.lax.map(draw, seeds)
