@@ -34,10 +34,11 @@ def show(rows: Iterable[dict[str, Any]], headings: dict[str, str], as_json: bool
     if as_json:
       print(json.dumps(row), flush=True)
       continue
-    text = {name: isinstance(row[name], str) for name in headings}
     if not widths:
+      known = rows if isinstance(rows, list) else [row]
+      text = {name: any(isinstance(r[name], str) for r in known) for name in headings}
       widths = {
-        name: max(len(heading), len(str(row[name])), 10 if text[name] else 0)
+        name: max(len(heading), 10 * text[name], *(len(str(r[name])) for r in known))
         for name, heading in headings.items()
       }
       _print_line(heading.ljust(widths[name]) for name, heading in headings.items())
