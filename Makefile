@@ -4,8 +4,8 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 comma := ,
-
 LAYERS ?= 128x784x10,256x256x10,256x64x64
+
 .PHONY: table4 test experiments bench clean
 
 table4: .venv/installed
@@ -25,6 +25,7 @@ bench: .venv/installed
 	$(BIN)/python scripts/bench_table4.py $(ARGS)
 	$(BIN)/python scripts/bench_layers.py --repeats=21 --cases=$(LAYERS) $(ARGS)
 	$(BIN)/python scripts/bench_per_sample.py --torch $(ARGS)
+	$(BIN)/python scripts/bench_per_sample.py --workers=1 $(ARGS)
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)
 
 # The constraints hold every version that the tests have been run with; see constraints.txt.

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows printed as they come, mistakes told in one sentence."""
+"""What the benchmarks share: rows printed, mistakes told in one sentence."""
 
 import json
 import sys

@@ -31,7 +31,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_boun
 _CASES = flags.DEFINE_list("cases", ["128x784x10", "256x256x10", "256x64x64"], "BATCHxINxOUT.")
 flags.register_validator(
   _CASES,
-  lambda cases: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", case) for case in cases),
+  lambda cases: cases and all(re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", case) for case in cases),
   "give BATCHxINxOUT, as 128x784x10",
 )
 
@@ -55,7 +55,7 @@ OURS = {
 }
 _LAYERS = flags.DEFINE_list("layers", list(OURS), "Which.")
 flags.register_validator(
-  _LAYERS, lambda layers: set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
+  _LAYERS, lambda layers: layers and set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
 )
 
 

@@ -47,7 +47,7 @@ CASES = {
 }
 _CASES = flags.DEFINE_list("cases", list(CASES), "Which.")
 flags.register_validator(
-  _CASES, lambda cases: set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
+  _CASES, lambda cases: cases and set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
 )
 HEADINGS = {
   "case": "case",

@@ -50,10 +50,10 @@ USUAL = {"inputs": 784, "hidden": 30, "seeds": 16, "samples": 600}
 _MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
 _VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
 flags.register_validator(
-  _MODELS, lambda heads: set(heads) <= set(LAYERS), f"choose among {', '.join(LAYERS)}"
+  _MODELS, lambda heads: heads and set(heads) <= set(LAYERS), f"choose among {', '.join(LAYERS)}"
 )
 flags.register_validator(
-  _VARIED, lambda varied: set(varied) <= set(VARIED), f"choose among {', '.join(VARIED)}"
+  _VARIED, lambda varied: varied and set(varied) <= set(VARIED), f"choose among {', '.join(VARIED)}"
 )
 
 

@@ -40,7 +40,13 @@ except ImportError:
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
 flags.register_validator(
-  _SIZES, lambda sizes: sizes and all(map(str.isdigit, sizes)), "give whole numbers, as 600,1200"
+  _SIZES,
+  lambda sizes: (
+    sizes
+    and all(re.fullmatch(r"[1-9]\d*", size) for size in sizes)
+    and len(set(sizes)) == len(sizes)
+  ),
+  "give whole numbers of at least 1, each once, as 600,1200",
 )
 _SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", None, "By default as the sweep's.", lower_bound=1)
@@ -117,7 +123,9 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
     seconds = time.perf_counter() - begin
     text = log.read_text(encoding="utf-8")
     if process.returncode:
-      raise InputError(f"the sweep failed: {text.strip().splitlines()[-1].removeprefix('error: ')}")
+      raise InputError(
+        f"the sweep failed: {(text.strip() or 'it says nothing').splitlines()[-1].removeprefix('error: ')}"
+      )
     config = json.loads((pathlib.Path(folder) / "run/config.json").read_text(encoding="utf-8"))
     (compiling,) = re.search(r"\((\d+) s of it compiling\)", text).groups()
   rate = (rate + peak_rate(workers)) / 2

@@ -4,7 +4,7 @@ import collections
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 
 from qnn_jax.reports import table
@@ -87,6 +87,14 @@ class _Rows:
     self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+class _Elapsed(ProgressColumn):
+  """The time since the start; rich's own column stops when the last sample is passed."""
+
+  def render(self, task):
+    seconds = int(task.elapsed)
+    return Text(f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}", "yellow")
+
+
 class _TimeLeft(ProgressColumn):
   """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump.
 
@@ -95,10 +103,10 @@ class _TimeLeft(ProgressColumn):
 
   def render(self, task):
     training = task.elapsed - (task.fields["not_training"] or 0)
-    if task.description == "done" or not task.completed or training < 1:
+    if task.description != "done" and task.completed >= task.total:
+      return Text("testing".ljust(len("0:00 left")))
+    if task.description != "training" or training < 1:
       return Text(" " * len("0:00 left"))  # so that the bar keeps its length
-    if task.completed >= task.total:
-      return Text("testing")
     seconds = int((task.total - task.completed) * training / task.completed)
     return Text(f"{seconds // 60}:{seconds % 60:02d} left")
 
@@ -108,7 +116,7 @@ def _progress(console):
     TextColumn("{task.description}"),
     BarColumn(),
     TextColumn("{task.percentage:>3.0f} %"),
-    TimeElapsedColumn(),
+    _Elapsed(),
     TextColumn("({task.fields[compile_s]:.0f} s of it compiling)"),
     _TimeLeft(),
     console=console,

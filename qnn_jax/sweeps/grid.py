@@ -71,7 +71,7 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
 def check_models(config: ml_collections.ConfigDict) -> None:
   """InputError unless every one of `models` names a head."""
   for model in config.models:
-    if model not in LAYERS:
+    if not isinstance(model, str) or model not in LAYERS:
       raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
 
 
@@ -79,7 +79,7 @@ def check_once(config: ml_collections.ConfigDict, *names: str) -> None:
   """InputError unless these hold something, and nothing twice."""
   for name in names:
     values = config[name]
-    if not values or len(set(values)) < len(values):
+    if not values or any(value in values[:i] for i, value in enumerate(values)):
       raise InputError(f"{name} must hold at least one value and each once, got {tuple(values)}")
 
 

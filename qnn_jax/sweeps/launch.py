@@ -78,8 +78,11 @@ def plan(grid: Grid, workdir: pathlib.Path, workers: int) -> Plan:
       for marks, seeds in alike.items()
       for part in split(tuple(seeds), math.ceil(len(seeds) / share))
     ]
-    for i, part in enumerate(parts):
-      shards[i % workers].append(part)
+    load = [0] * workers
+    for part in sorted(parts, key=lambda part: -_trained(grid, part)):
+      i = min(range(workers), key=load.__getitem__)
+      shards[i].append(part)
+      load[i] += _trained(grid, part)
   return Plan(tuple(tuple(mine) for mine in shards if mine))
 
 
@@ -87,7 +90,7 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
   """Does what is planned and yields the workers' messages as they come.
 
   Everything that a `Finished` tells of is on disk already, and what is trained is there at the
-  latest three passes of 60,000 samples later: no more is lost by stopping at any time.
+  latest three passes of 60,000 samples later, as far as tests have kept up.
 
   Raises:
     InputError: the data cannot be read, or is too small for a training size.
@@ -96,9 +99,18 @@ def run(grid: Grid, workdir: pathlib.Path, todo: Plan) -> Iterator[Message]:
   # Read once here, so that a mistake is told before anything starts and the cache is there for all.
   data = load_mnist(grid.data_dir)
   check_sizes(grid.train_sizes, len(data.train_images))
-  if todo.workers <= 1:
-    return _run_here(grid, workdir, todo, data)
-  return _run_processes(grid, workdir, todo)
+  messages = (
+    _run_here(grid, workdir, todo, data)
+    if todo.workers <= 1
+    else _run_processes(grid, workdir, todo)
+  )
+  return _cleaned(messages, grid, workdir)
+
+
+def _cleaned(messages, grid, workdir):
+  yield from messages
+  if not plan(grid, workdir, 1).shards:
+    records.remove_all_checkpoints(workdir)
 
 
 def _run_here(grid, workdir, todo, data):
@@ -126,14 +138,15 @@ def _run_processes(grid, workdir, todo):
     raise WorkerDied(f"{error}; the same command carries on from what is finished") from error
 
 
+def _trained(grid: Grid, shard: Shard) -> int:
+  """Samples times seeds from the mark before the first that is missing to the last."""
+  before = max((mark for mark in grid.marks if mark < shard.marks[0]), default=0)
+  return shard.train_size * (shard.marks[-1] - before) * len(shard.seeds)
+
+
 def _tester(grid: Grid, todo: Plan) -> int | None:
   """Which worker tests for all of them: the one with the least to train, if that makes up for it."""
-
-  def trained(shard):
-    before = max((mark for mark in grid.marks if mark < shard.marks[0]), default=0)
-    return shard.train_size * (shard.marks[-1] - before) * len(shard.seeds)
-
-  work = [sum(map(trained, shards)) for shards in todo.shards]
+  work = [sum(_trained(grid, shard) for shard in shards) for shards in todo.shards]
   least = min(range(todo.workers), key=work.__getitem__)
   others = [shard for i, shards in enumerate(todo.shards) if i != least for shard in shards]
   tests = sum(len(shard.seeds) * len(shard.marks) for shard in others)

@@ -7,17 +7,23 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from qnn_jax.errors import InputError, WorkerDied
 
 context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
 
 
+class _Done(NamedTuple):
+  """A message: this worker has done its work."""
+
+  worker: int
+
+
 def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
   """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
 
-  Arguments pickle, queues and barriers are of `context`; what is put pickles and is not None. The
+  Arguments pickle, queues and barriers are of `context`; what is put pickles. The
   processes end with the iteration, and with this process, however it ends.
 
   Raises:
@@ -27,33 +33,38 @@ def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterato
   messages = context.Queue()
   started = [
     context.Process(
-      target=_work, args=(cores, messages, target, args), daemon=True, name=f"worker {i}"
+      target=_work, args=(i, cores, messages, target, args), daemon=True, name=f"worker {i}"
     )
     for i, (cores, args) in enumerate(zip(core_groups(len(each)), each))
   ]
-  with _large_pages():
-    for process in started:
-      process.start()
+  at_work = set(range(len(started)))
   try:
-    running = len(started)
-    while running:
+    with _large_pages():
       for process in started:
-        if process.exitcode not in (None, 0):
-          raise WorkerDied(f"{process.name} died with exit code {process.exitcode}")
+        process.start()
+    while at_work:
+      codes = {i: started[i].exitcode for i in at_work}
+      for i, code in codes.items():
+        if code not in (None, 0):
+          raise WorkerDied(f"{started[i].name} died with exit code {code}")
       try:
         message = messages.get(timeout=1)
       except queue.Empty:
+        for i, code in codes.items():
+          if code == 0:  # and it has not said that it is done
+            raise WorkerDied(f"{started[i].name} ended before its work") from None
         continue
       if isinstance(message, InputError):
         raise message
-      if message is None:
-        running -= 1
+      if isinstance(message, _Done):
+        at_work.remove(message.worker)
       else:
         yield message
   finally:
     for process in started:
-      process.terminate()
-      process.join()
+      if process.pid is not None:
+        process.terminate()
+        process.join()
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
@@ -66,7 +77,7 @@ def _put_result(put, function, args):
   put(function(*args))
 
 
-def _work(cores, messages, target, args):
+def _work(worker, cores, messages, target, args):
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
   threading.Thread(target=_end_with_parent, daemon=True).start()
   # Before anything starts XLA, which makes as many threads as there are cores.
@@ -74,7 +85,7 @@ def _work(cores, messages, target, args):
     os.sched_setaffinity(0, cores)
   try:
     target(messages.put, *args)
-    messages.put(None)
+    messages.put(_Done(worker))
   except InputError as error:
     messages.put(error)
 

@@ -94,13 +94,20 @@ def remove_checkpoints(
       path.unlink(missing_ok=True)
 
 
+def remove_all_checkpoints(workdir: pathlib.Path) -> None:
+  """Drops every checkpoint, damaged and half-written ones too: for a sweep that is finished."""
+  folder = workdir / "checkpoints"
+  for path in folder.iterdir() if folder.is_dir() else ():
+    path.unlink(missing_ok=True)
+
+
 def _read_checkpoint_file(path):
   try:
     data = path.read_bytes()
   except OSError:
     return None  # another worker has just removed it
   if len(data) <= 4 or zlib.crc32(data[4:]).to_bytes(4, "big") != data[:4]:
-    logging.warning("%s is damaged; its runs begin again", path)
+    logging.warning("%s is damaged and counts for nothing", path)
     return None
   return pickle.loads(data[4:])  # our own file, whole as its checksum says
 

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 import pathlib
 import time
 from collections.abc import Iterator
@@ -139,7 +138,8 @@ class Worker:
     finished = records.finished(workdir)
     left = (missing_marks(self.grid, size, seed, finished) for seed in self.grid.seeds)
     whole = [seed for seed, marks in zip(self.grid.seeds, left) if not marks]
-    records.remove_checkpoints(workdir, size, whole)
+    if whole:
+      records.remove_checkpoints(workdir, size, whole)
 
 
 def on_device(data: Mnist) -> tuple[np.ndarray, tuple[Array, Array], tuple[Array, Array]]:
@@ -158,7 +158,7 @@ def _stops(marks, size):
   They are the same for every run, as rounding is: what is packed and unpacked there is not what goes
   on, to the last bit.
   """
-  every = math.ceil(_A_CHECKPOINT / size)
+  every = max(1, _A_CHECKPOINT // size)
   between = (range(a + every, b, every) for a, b in itertools.pairwise((0, *marks)))
   return sorted({*marks, *itertools.chain.from_iterable(between)})
 

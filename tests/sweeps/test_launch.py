@@ -149,7 +149,7 @@ def test_a_stopped_sweep_carries_on_from_its_last_mark(interrupted, whole):
 def test_between_marks_that_are_far_apart_there_are_checkpoints(
   tmp_path, in_this_process, monkeypatch
 ):
-  monkeypatch.setattr(shard, "_A_CHECKPOINT", SIZE + 1)  # every other pass
+  monkeypatch.setattr(shard, "_A_CHECKPOINT", 3 * SIZE - 1)  # every other pass
   assert shard._stops((5, 6, 9), SIZE) == [2, 4, 5, 6, 8, 9]
   sweep, ends = make_grid(epochs=(5,)), []
   for name in ("whole", "stopped"):
@@ -200,11 +200,13 @@ def test_a_sweep_stopped_between_a_checkpoint_and_its_record(interrupted, whole)
 def test_a_damaged_checkpoint_costs_its_passes_and_no_result(interrupted, whole):
   (path,) = (interrupted / "checkpoints").iterdir()
   path.write_bytes(path.read_bytes()[:-1])
+  (path.parent / ".tmp-half-written").write_bytes(b"as a worker leaves it that is killed")
   messages = list(messages_of(make_grid(), interrupted))
   assert passed(messages, resumed=True) == 0
   assert passed(messages, resumed=False) == 5 * ONE_PASS
   assert marks_of(messages) == [5]
   assert on_disk(interrupted) == on_disk(whole[1])
+  assert not any((interrupted / "checkpoints").iterdir())
 
 
 def test_a_damaged_record_is_done_again(tmp_path, whole, in_this_process):
@@ -287,10 +289,11 @@ def test_the_workers_share_the_seeds_of_every_size(tmp_path):
 @pytest.mark.parametrize(
   "finished, shards",  # the seeds that have a run at each mark; each worker's seeds
   [
-    ({2: (0, 1, 2)}, ([(0, 1, 2)], [(3, 4)])),  # as when two workers were stopped
+    ({2: (0, 1, 2)}, ([(3, 4)], [(0, 1, 2)])),  # as when two workers were stopped
     ({2: (0, 1, 2, 3), 5: (0, 1)}, ([(2, 3)], [(4,)])),
     ({2: (2, 3, 4), 5: (2, 3, 4)}, ([(0,)], [(1,)])),  # one worker had finished
     ({2: (1,)}, ([(0, 2), (1,)], [(3, 4)])),
+    ({2: (0, 1, 3, 4), 5: (4,)}, ([(0, 1)], [(2,), (3,)])),  # seed 2 has further to go
   ],
 )
 def test_seeds_that_came_equally_far_stay_together_and_nobody_is_idle(tmp_path, finished, shards):

@@ -50,6 +50,16 @@ def test_nobody_waits_for_a_process_that_fails(error, told, capfd):
 
 def test_a_call_has_a_process_of_its_own():
   assert processes.call(os.getppid) == os.getpid()
+  assert processes.call(os.sync) is None
+
+
+def leave(put):
+  os._exit(0)
+
+
+def test_a_process_that_leaves_before_its_end_is_noticed():
+  with pytest.raises(WorkerDied, match="^worker 0 ended before its work$"):
+    list(processes.run(leave, [()]))
 
 
 PARENT = """
