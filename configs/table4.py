@@ -7,8 +7,8 @@ Source: Noel and Muthiah-Nakarajan, Section 6.2 and Table 4; Algorithms 1 and 2.
   make table4 ARGS=--config=configs/table4.py:smoke             seconds, to see that it runs
   python -m experiments.table4 --config=configs/table4.py --config.seeds=5 --workdir=results/five
 
-Cost: the whole table about 3 minutes on two CPU cores and 1.8 GB, quick less than half a minute. Expect a
-fidelity of 1.73 points root-mean-square from the paper's means (quick: 2.3), the paper's order of the
+Cost: the whole table about 3 minutes on two CPU cores and 1.8 GB, quick less than half a minute.
+Expect a fidelity of 1.73 points root-mean-square from the paper's means (quick: 2.3), the paper's order of the
 models in 55 of 60 rows, and in all 22 where its gaps exceed two points.
 
 What the paper leaves unsaid was found by trying: a batch of one, x / 255, every parameter of every

@@ -128,9 +128,9 @@ def measure(cases, seeds, workers, repeats):
     if len(found) % len(shares) == 0:
       _bench.tell(f"measured: {len(found) // len(shares)} of {len(cases)} cases")
   for name in cases:
-    workers = [rest for case, *rest in found if case == name]
+    of_case = [rest for case, *rest in found if case == name]  # a worker each
     plain, tuned, block = (
-      1e6 * statistics.median(map(max, zip(*(seconds[form] for seconds, _ in workers))))
+      1e6 * statistics.median(map(max, zip(*(seconds[form] for seconds, _ in of_case))))
       for form in ("plain", "tuned", "block")
     )
     yield {
@@ -143,7 +143,7 @@ def measure(cases, seeds, workers, repeats):
       "ratio": round(plain / block, 2),
       "torch_us": None,
       "torch_ratio": None,
-      "max_difference": float(f"{max(difference for _, difference in workers):.1e}"),
+      "max_difference": float(f"{max(difference for _, difference in of_case):.1e}"),
     }
 
 

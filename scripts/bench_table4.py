@@ -4,13 +4,12 @@
     [--seeds=25]
 
 Every row is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
-training, tests and files. The rows take turns, --repeats times,
-and medians are shown; memory is the largest. products_s is the least time for the first layers'
-matrix products at the rate that this machine reaches, all workers at once, in a large square product,
-the mean of measurements just before and after the row: X W, X^T Delta and the lower triangle of
-G Delta in every epoch, G = X X^T in the first, and X W in every test. Memory is the sum of all
-processes' resident sizes in the machine's (not a GPU's) memory, looked at ten times a second: an
-upper bound, as pages that they share count for each.
+training, tests and files. The rows take turns, --repeats times, and medians are shown; memory is the
+largest. products_s is the least time for the first layers' matrix products at the rate that this
+machine reaches, all workers at once, in a large square product, the mean of measurements just before
+and after the row: X W, X^T Delta and the lower triangle of G Delta in every epoch, G = X X^T in the
+first, and X W in every test. Memory is the sum of all processes' resident sizes in the machine's (not
+a GPU's) memory, looked at ten times a second: an upper bound, as pages that they share count for each.
 
 Needs psutil, of the extra 'bench'.
 """

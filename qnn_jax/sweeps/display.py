@@ -33,23 +33,23 @@ def show(
   rows = _Rows(grid, console)
   rows.add(found)
   with _progress(console) as progress:
-    left, compile_s = todo.passes, 0.0
+    left, compile_s, not_training = todo.passes, 0.0, None
     task = progress.add_task("starting", total=left, compile_s=0.0, not_training=None)
     for message in messages:
       match message:
         case Compiled(seconds):
           seconds /= todo.workers  # they compile side by side
           compile_s += seconds
-          progress.update(task, compile_s=compile_s)
-          if (others := progress.tasks[task].fields["not_training"]) is not None:
-            progress.update(task, not_training=others + seconds)
+          if not_training is not None:
+            not_training += seconds
+          progress.update(task, compile_s=compile_s, not_training=not_training)
         case Trained(samples, resumed=True):
           left -= samples
           progress.update(task, total=left)
         case Trained(samples):
-          if progress.tasks[task].fields["not_training"] is None:
-            progress.update(task, not_training=progress.tasks[task].elapsed)
-          progress.update(task, description="training", advance=samples)
+          if not_training is None:
+            not_training = progress.tasks[task].elapsed
+          progress.update(task, description="training", advance=samples, not_training=not_training)
         case Finished(runs):
           rows.add(runs)
     progress.update(task, description="done", total=left or 1, completed=left or 1)

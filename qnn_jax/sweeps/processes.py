@@ -23,8 +23,8 @@ class _Done(NamedTuple):
 def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
   """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
 
-  Arguments pickle, queues and barriers are of `context`; what is put pickles. The
-  processes end with the iteration, and with this process, however it ends.
+  Arguments pickle, queues and barriers are of `context`; what is put pickles. The processes
+  end with the iteration, and with this process, however it ends.
 
   Raises:
     InputError: a process raised it.

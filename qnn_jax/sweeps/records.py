@@ -4,7 +4,7 @@ DIR/records/ holds one JSON file for what was finished together: some seeds of a
 training size and mark. A file is written whole or not at all, never removed and never changed (but
 for a damaged one, in whose place the same results are written), so that workers, and machines that
 share the directory, need no lock; results.csv, tables and pictures are made from the files.
-DIR/checkpoints/ holds the parameters of unfinished runs.
+DIR/checkpoints/ holds parameters of runs until the sweep is finished: unfinished ones' and last marks'.
 """
 
 import json

@@ -124,7 +124,7 @@ class Worker:
         yield Reached(shard, done, params)
 
   def test(self, reached: Reached, workdir: pathlib.Path) -> Iterator[Message]:
-    """Tests what was reached, puts its runs on disk and removes the checkpoints that made it."""
+    """Tests what was reached, puts its runs on disk and removes the checkpoints before it."""
     (size, seeds, _), mark, params = reached
     of_seeds = []
     for i in range(len(seeds)):  # one by one: a single program, whoever trained how many
@@ -135,11 +135,6 @@ class Worker:
     records.write_record(workdir, runs)
     yield Finished(runs)
     records.remove_checkpoints(workdir, size, seeds, before=mark)
-    finished = records.finished(workdir)
-    left = (missing_marks(self.grid, size, seed, finished) for seed in self.grid.seeds)
-    whole = [seed for seed, marks in zip(self.grid.seeds, left) if not marks]
-    if whole:
-      records.remove_checkpoints(workdir, size, whole)
 
 
 def on_device(data: Mnist) -> tuple[np.ndarray, tuple[Array, Array], tuple[Array, Array]]:
