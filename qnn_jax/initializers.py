@@ -9,6 +9,28 @@ from qnn_jax import ops
 Initializer = Callable[..., jax.Array]
 
 
+def symmetric_uniform(scale: float) -> Initializer:
+  """U[-scale, scale): the start of every parameter that reproduces Table 4, at a scale of 0.01.
+
+  >>> symmetric_uniform(0.01)(jax.random.key(0), (3, 4)).shape
+  (3, 4)
+  """
+
+  def init(key, shape, dtype=None, out_sharding=None):
+    drawn = jax.random.uniform(key, shape, dtype or jax.numpy.float32, -scale, scale)
+    return drawn if out_sharding is None else jax.device_put(drawn, out_sharding)
+
+  return init
+
+
+STARTS = {
+  "symmetric": symmetric_uniform,
+  "positive": jax.nn.initializers.uniform,
+  "normal": jax.nn.initializers.normal,
+}
+"""Distributions of a start by name, each a function of its scale: U[-s, s), U[0, s), N(0, s^2)."""
+
+
 def symmetrized(init: Initializer) -> Initializer:
   """Packed q [P, m] whose matrices are (Q + Q^T) / 2, Q [m, n, n] drawn by `init`.
 

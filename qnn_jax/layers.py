@@ -2,7 +2,11 @@
 
 By default the quadratic part starts at zero (for the reduced form: one factor starts at one), so
 that a layer begins as the `nnx.Linear` that it takes the place of and learns its curvature. The
-papers' start, every parameter from U[0, 0.01), is `models.Classifier(..., param_init=...)`.
+papers' start, every parameter from U[-0.01, 0.01), is `models.Classifier(..., param_init=...)`.
+
+Keys: a layer takes those of its kernel and its bias from `rngs`, in this order, as `nnx.Linear` does.
+Every further parameter's is folded out of the kernel's (`_further_key`), so that whatever is drawn
+behind the layer starts as it would behind an `nnx.Linear`.
 """
 
 import jax
@@ -17,6 +21,11 @@ from qnn_jax.initializers import Initializer
 _kernel_init = jax.nn.initializers.lecun_normal()  # nnx.Linear's own
 _zeros = jax.nn.initializers.zeros
 _ones = jax.nn.initializers.ones
+
+
+def _further_key(kernel_key: jax.Array, number: int) -> jax.Array:
+  """The key of a layer's parameter `number`, from 1, beside kernel and bias; never to change."""
+  return jax.random.fold_in(kernel_key, number)
 
 
 def _check_sizes(layer: str, in_features: int, out_features: int):
@@ -92,9 +101,10 @@ class QuadraticLinear(nnx.Module):
   ):
     _check_sizes("QuadraticLinear", in_features, out_features)
     packed = ops.packed_size(in_features)
-    self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
+    key = rngs.params()
+    self.kernel = nnx.Param(kernel_init(key, (in_features, out_features), param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
-    self.q = nnx.Param(q_init(rngs.params(), (packed, out_features), param_dtype))
+    self.q = nnx.Param(q_init(_further_key(key, 1), (packed, out_features), param_dtype))
     self.cache = cache
     self.dtype = dtype
 
@@ -132,10 +142,11 @@ class ReducedQuadraticLinear(nnx.Module):
     rngs: nnx.Rngs,
   ):
     _check_sizes("ReducedQuadraticLinear", in_features, out_features)
-    self.w = nnx.Param(w_init(rngs.params(), (in_features, out_features), param_dtype))
+    key, shape = rngs.params(), (in_features, out_features)
+    self.w = nnx.Param(w_init(key, shape, param_dtype))
     self.b = nnx.Param(b_init(rngs.params(), (out_features,), param_dtype))
-    self.u = nnx.Param(u_init(rngs.params(), (in_features, out_features), param_dtype))
-    self.c = nnx.Param(c_init(rngs.params(), (out_features,), param_dtype))
+    self.u = nnx.Param(u_init(_further_key(key, 1), shape, param_dtype))
+    self.c = nnx.Param(c_init(_further_key(key, 2), (out_features,), param_dtype))
     self.dtype = dtype
 
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -170,10 +181,10 @@ class HeavyLinear(nnx.Module):
     rngs: nnx.Rngs,
   ):
     _check_sizes("HeavyLinear", in_features, out_features)
-    shape = (in_features, out_features)
-    self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+    key, shape = rngs.params(), (in_features, out_features)
+    self.kernel = nnx.Param(kernel_init(key, shape, param_dtype))
     self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype))
-    self.heavy_kernel = nnx.Param(heavy_init(rngs.params(), shape, param_dtype))
+    self.heavy_kernel = nnx.Param(heavy_init(_further_key(key, 1), shape, param_dtype))
     self.dtype = dtype
 
   def __call__(self, x: jax.Array) -> jax.Array:

@@ -59,7 +59,7 @@ class Classifier(nnx.Module):
     classes: outputs.
     head: kind of the last layer: ann, qnn, rpqnn or heavy.
     hidden_kind: kind of the hidden layers, one name for all or one a layer; ann in the papers.
-    param_init: start of every parameter of every layer, `jax.nn.initializers.uniform(0.01)` for
+    param_init: start of every parameter of every layer, `initializers.symmetric_uniform(0.01)` for
       Table 4; None leaves each layer its own start.
     dtype, param_dtype: as in the layers.
     rngs: source of the parameters' keys.

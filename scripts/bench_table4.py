@@ -51,7 +51,7 @@ _SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", None, "By default as the sweep's.", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of every row.", lower_bound=1)
 
-PIXELS = 717  # that are not zero in all training images; tests take all 784
+PIXELS = 717  # that are not the same in all training images; tests take all 784
 BLOCK = per_sample.Method().block
 HEADINGS = {
   "size": "size",

@@ -152,3 +152,29 @@ def test_cache_is_the_op_s():
     found[cache] = z, jax.jit(pullback)(z), sum(leaf.size for leaf in jax.tree.leaves(pullback))
   jax.tree.map(close, found[True][:2], found[False][:2])
   assert found[True][2] - found[False][2] == 5 * 64 * 32
+
+
+@every_layer
+def test_keys_are_nnx_linears_and_further_ones_are_folded_out_of_the_kernels(layer):
+  """What is drawn behind a layer is what would be drawn behind an nnx.Linear."""
+  rngs, linear_rngs = nnx.Rngs(3), nnx.Rngs(3)
+  normal = jax.nn.initializers.normal(1.0)
+  keys = []
+
+  def noting(key, shape, dtype):
+    keys.append(jax.random.key_data(key))
+    return normal(key, shape, dtype)
+
+  module = layer(4, 3, rngs=rngs, **dict.fromkeys(INITS[layer], noting))
+  linear = nnx.Linear(4, 3, rngs=linear_rngs, kernel_init=normal, bias_init=normal)
+  reduced = layer is ReducedQuadraticLinear
+  kernel, bias = (module.w, module.b) if reduced else (module.kernel, module.bias)
+  np.testing.assert_array_equal(kernel[...], linear.kernel[...])
+  np.testing.assert_array_equal(bias[...], linear.bias[...])
+  np.testing.assert_array_equal(
+    jax.random.key_data(rngs.params()), jax.random.key_data(linear_rngs.params())
+  )
+  kernel_key = nnx.Rngs(3).params()
+  folded = [jax.random.key_data(jax.random.fold_in(kernel_key, i)) for i in (1, 2)]
+  for found, expected in zip(keys[2:], folded):
+    np.testing.assert_array_equal(found, expected)

@@ -1,6 +1,7 @@
 """The grid of Table 4: what its configuration asks for, checked, as fleets and training sizes."""
 
 import dataclasses
+import math
 
 import ml_collections
 
@@ -50,13 +51,16 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
       f"seeds, the number of training runs a cell, must be at least 1, got {config.seeds}"
     )
   check_positive(config, "learning_rate", "init_scale")
+  check_shift(config)
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
   return Grid(
     fleet=Fleet(
       nets=tuple(Net(model, hidden) for hidden in sorted(config.hidden) for model in config.models),
       learning_rate=config.learning_rate,
+      init=config.init,
       init_scale=config.init_scale,
+      input_shift=config.input_shift,
       dtype=config.dtype,
     ),
     train_sizes=tuple(sorted(config.train_sizes)),
@@ -88,6 +92,12 @@ def check_positive(config: ml_collections.ConfigDict, *names: str) -> None:
   for name in names:
     if not 0 < config[name] < float("inf"):
       raise InputError(f"{name} must be a positive number, got {config[name]}")
+
+
+def check_shift(config: ml_collections.ConfigDict) -> None:
+  """InputError unless `input_shift` is a finite number."""
+  if not math.isfinite(config.input_shift):
+    raise InputError(f"input_shift must be a finite number, got {config.input_shift}")
 
 
 def check_sizes(train_sizes: tuple[int, ...], available: int) -> None:

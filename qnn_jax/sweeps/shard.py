@@ -18,8 +18,9 @@ from qnn_jax.reports.summary import Run
 from qnn_jax.sweeps import records
 from qnn_jax.sweeps.grid import Grid
 from qnn_jax.training import _compile, per_sample
+from qnn_jax.training.constant import Constant, constant_inputs
 from qnn_jax.training.evaluate import Evaluation, evaluate
-from qnn_jax.training.fleet import Params, init, sample_order
+from qnn_jax.training.fleet import Fleet, Params, init, sample_order
 
 # Samples of a seed between two checkpoints, where marks are further apart: three passes of 60,000, 20 s
 # on two cores.
@@ -69,18 +70,10 @@ class Worker:
 
   def __init__(self, grid: Grid, data: Mnist):
     self.grid = grid
-    self.keep, self.data, self.test_data = on_device(data)
+    constants, self.data, self.test_data = on_device(grid.fleet, data)
     # The same at every training size.
     self.init = functools.lru_cache(maxsize=1)(functools.partial(init, grid.fleet))
-    trainer = per_sample.make_trainer(grid.fleet, grid.method)
-    self.start = _compile.jit(
-      lambda params: trainer.start(per_sample.drop_inputs(params, self.keep)), level=0
-    )
-    self.trainer = trainer
-    self.finish = _compile.jit(
-      lambda state, start: per_sample.restore_inputs(trainer.finish(state), start, self.keep),
-      level=0,
-    )
+    self.trainer = per_sample.make_trainer(grid.fleet, grid.method, constants)
     # The images are arguments: as constants they would be folded while compiling, for seconds.
     self.evaluate = _compile.jit(functools.partial(evaluate, grid.fleet), level=1)
 
@@ -94,8 +87,7 @@ class Worker:
     begin = time.perf_counter()
     order = sample_order(seeds, size, self.data[0].shape[0], shared=grid.shared_order)
     chunks = per_sample.make_chunks(order[:1] if grid.shared_order else order, grid.method)
-    start = self.init(seeds)
-    done, params = 0, start
+    done, params = 0, self.init(seeds)
     checkpoint = records.read_checkpoint(workdir, size, seeds, most=marks[0])
     if checkpoint:
       done, params = checkpoint
@@ -110,11 +102,11 @@ class Worker:
     for stop in _stops(grid.marks, size):
       if not done < stop <= marks[-1]:
         continue
-      state = yield from _call(self.start, params)
+      state = yield from _call(self.trainer.start, params)
       for chunk, count in itertools.islice(zip(passes, counts), (stop - done) * len(chunks)):
         state = yield from _call(self.trainer.run, state, *self.data, chunk)
         yield Trained(count * len(seeds))
-      params = yield from _call(self.finish, state, start)
+      params = yield from _call(self.trainer.finish, state)
       done, params = stop, jax.tree.map(np.asarray, params)
       path = records.write_checkpoint(workdir, size, seeds, done, params)
       if between:
@@ -137,14 +129,14 @@ class Worker:
     records.remove_checkpoints(workdir, size, seeds, before=mark)
 
 
-def on_device(data: Mnist) -> tuple[np.ndarray, tuple[Array, Array], tuple[Array, Array]]:
-  """(which pixels are trained on, (training images of these, labels), (test images, labels)).
-
-  A pixel that is zero in every training image has no influence on any training.
-  """
-  keep = data.train_images.any(0)
-  train = jnp.asarray(data.train_images[:, keep]), jnp.asarray(data.train_labels, "int32")
-  return keep, train, (jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32"))
+def on_device(
+  fleet: Fleet, data: Mnist
+) -> tuple[Constant, tuple[Array, Array], tuple[Array, Array]]:
+  """(constant pixels, (training images of the others, labels), (test images, labels))."""
+  constants = constant_inputs(fleet, data.train_images)
+  varying = data.train_images[:, constants.varies]
+  train = jnp.asarray(varying), jnp.asarray(data.train_labels, "int32")
+  return constants, train, (jnp.asarray(data.test_images), jnp.asarray(data.test_labels, "int32"))
 
 
 def _stops(marks, size):

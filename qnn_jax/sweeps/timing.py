@@ -13,11 +13,11 @@ import ml_collections
 from qnn_jax.datasets import load_mnist
 from qnn_jax.errors import InputError
 from qnn_jax.reports.table5 import Timing
-from qnn_jax.sweeps.grid import check_models, check_once, check_positive
+from qnn_jax.sweeps.grid import check_models, check_once, check_positive, check_shift
 from qnn_jax.sweeps.shard import on_device
 from qnn_jax.training import per_sample
 from qnn_jax.training.evaluate import evaluate
-from qnn_jax.training.fleet import Fleet, Net, Params, init, sample_order
+from qnn_jax.training.fleet import Fleet, Net, init, sample_order
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -34,6 +34,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   if not all(isinstance(seeds, int) and seeds > 0 for seeds in config.seeds):
     raise InputError(f"seeds must be numbers of runs of at least 1, got {tuple(config.seeds)}")
   check_positive(config, "learning_rate", "init_scale")
+  check_shift(config)
   _method(config)
 
 
@@ -47,7 +48,6 @@ class _Course:
 
   fleet: Fleet
   trainer: per_sample.Trainer
-  start: list[Params]
   state: Any
   passes: Iterator[per_sample.Chunk]
   seconds: list[float] = dataclasses.field(default_factory=list)  # of each epoch
@@ -64,7 +64,6 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
       f"train_size is {config.train_size}, but the data set has {len(data.train_images)} "
       "training samples"
     )
-  keep, train, test = on_device(data)
   method = _method(config)
   order = sample_order(range(seeds), config.train_size, len(data.train_images), shared=False)
   chunks = per_sample.make_chunks(order, method)
@@ -74,15 +73,18 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
     fleet = Fleet(
       (Net(model, config.hidden),),
       learning_rate=config.learning_rate,
+      init=config.init,
       init_scale=config.init_scale,
+      input_shift=config.input_shift,
     )
-    trainer = per_sample.make_trainer(fleet, method)
+    if not courses:  # the same for every model
+      constants, train, test = on_device(fleet, data)
+    trainer = per_sample.make_trainer(fleet, method, constants)
     start = init(fleet, range(seeds))
-    used = per_sample.drop_inputs(start, keep)
     first = trainer.prepare(train[0], chunks[0])
-    jax.block_until_ready(trainer.run(trainer.start(used), *train, first))  # compiles
+    jax.block_until_ready(trainer.run(trainer.start(start), *train, first))  # compiles
     passes = per_sample.passes(trainer, train[0], chunks, config.epochs)
-    courses[model] = _Course(fleet, trainer, start, trainer.start(used), passes)
+    courses[model] = _Course(fleet, trainer, trainer.start(start), passes)
   for _ in range(config.epochs):
     for course in courses.values():
       begin = time.perf_counter()
@@ -93,8 +95,7 @@ def measure(config: ml_collections.ConfigDict, seeds: int) -> list[Timing]:
 
   timings = []
   for model, course in courses.items():
-    end = course.trainer.finish(course.state)
-    params = per_sample.restore_inputs(end, course.start, keep)
+    params = course.trainer.finish(course.state)
     accuracy = float(evaluate(course.fleet, params, *test).accuracy.mean())
     # The first epoch also makes the products that the later ones use.
     first, *later = course.seconds

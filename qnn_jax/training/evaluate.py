@@ -10,7 +10,6 @@ from flax import nnx
 
 from qnn_jax import ops
 from qnn_jax.layers import AffineLinear
-from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Params
 
 # What all nets make of so many samples stays in a core's cache.
@@ -41,7 +40,7 @@ def evaluate(
 
   def of_seed(params):
     def of_part(part):
-      x, labels = per_sample.as_inputs(part[0], fleet.dtype), part[1]
+      x, labels = fleet.as_inputs(part[0]), part[1]
       logits = jnp.stack(_logits(fleet, params, x))  # [nets, N, C]
       return (logits.argmax(-1) == labels).sum(-1), jnp.isfinite(logits).all((1, 2))
 

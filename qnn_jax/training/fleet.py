@@ -21,7 +21,7 @@ from flax import nnx
 
 from qnn_jax import models
 from qnn_jax.errors import InputError
-from qnn_jax.initializers import Initializer
+from qnn_jax.initializers import STARTS, Initializer
 from qnn_jax.training import _compile
 
 # The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}: the pure
@@ -52,8 +52,11 @@ class Fleet:
     in_features: n.
     classes: C.
     learning_rate: eta of (7), the same for every parameter.
-    init_scale: every parameter starts from U[0, init_scale), matrices symmetrised.
+    init_scale: s, the scale of every parameter's start, matrices symmetrised.
     dtype: of parameters and computation.
+    init: the start's distribution, of `initializers.STARTS`: 'symmetric' is U[-s, s), 'positive'
+      U[0, s), 'normal' N(0, s^2).
+    input_shift: 8-bit pixels become x / 255 - input_shift; floats are taken as they are.
   """
 
   nets: tuple[Net, ...]
@@ -62,15 +65,25 @@ class Fleet:
   learning_rate: float = 0.01
   init_scale: float = 0.01
   dtype: str = "float32"
+  init: str = "symmetric"
+  input_shift: float = 0.5
 
   def __post_init__(self):
     if not self.nets or len(set(self.nets)) < len(self.nets):
       raise InputError(f"a fleet needs nets, each once, got {self.nets}")
+    if self.init not in STARTS:
+      raise InputError(f"unknown init '{self.init}'; choose one of {', '.join(STARTS)}")
 
   @property
   def param_init(self) -> Initializer:
     """Start of every parameter."""
-    return jax.nn.initializers.uniform(self.init_scale)
+    return STARTS[self.init](self.init_scale)
+
+  def as_inputs(self, inputs: jax.Array) -> jax.Array:
+    """Inputs in the computation's dtype; 8-bit pixels become x / 255 - input_shift."""
+    if inputs.dtype == jnp.uint8:
+      return inputs.astype(self.dtype) / 255 - self.input_shift
+    return inputs.astype(self.dtype)
 
   def module(
     self, net: Net, key: jax.Array, param_init: Initializer | None = None
@@ -107,16 +120,8 @@ def _init_seed(fleet, seed):
 
   Net by net the 75 draws of Table 4's nets compile three times as long as the 5 that are left so.
   """
-  # A net's own number, so that it starts alike in whatever company it is trained.
-  numbers = jnp.asarray([zlib.crc32(net.name.encode()) for net in fleet.nets], jnp.uint32)
   shapes = [_drawn_shapes(fleet, net) for net in fleet.nets]
-  most = max(map(len, shapes))
-
-  def draw_keys(number):
-    rngs = nnx.Rngs(params=jax.random.fold_in(jax.random.key(seed), number))
-    return jnp.stack([rngs.params() for _ in range(most)])
-
-  keys = jax.vmap(draw_keys)(numbers)  # [nets, most]
+  keys = _drawn_keys(fleet, seed)
   alike = collections.defaultdict(list)
   for i, j in ((i, j) for i, of_net in enumerate(shapes) for j in range(len(of_net))):
     alike[_drawn_alike(shapes[i][j])].append((i, j))
@@ -124,7 +129,8 @@ def _init_seed(fleet, seed):
   for places in alike.values():
     size = max(math.prod(shapes[i][j]) for i, j in places)
     draw = lambda key, size=size: fleet.param_init(key, (size,), fleet.dtype)
-    for (i, j), values in zip(places, jax.vmap(draw)(keys[tuple(np.transpose(places))])):
+    drawn_keys = jnp.stack([keys[i][j] for i, j in places])
+    for (i, j), values in zip(places, jax.vmap(draw)(drawn_keys)):
       drawn[i, j] = values[: math.prod(shapes[i][j])].reshape(shapes[i][j])
 
   def start(i, net):
@@ -133,6 +139,33 @@ def _init_seed(fleet, seed):
     return nnx.to_pure_dict(nnx.state(module))
 
   return [start(i, net) for i, net in enumerate(fleet.nets)]
+
+
+def _drawn_keys(fleet, seed):
+  """The keys of each net's draws, in turn: [nets][draws]."""
+  # Keys do not depend on sizes, so nets of the same layers are asked together.
+  of_layers = collections.defaultdict(list)
+  for i, net in enumerate(fleet.nets):
+    depth = 1 if isinstance(net.hidden, int) else len(net.hidden)
+    of_layers[net.head, net.hidden_kind, depth].append(i)
+  keys = [None] * len(fleet.nets)
+  for places in of_layers.values():
+    # A net's own number, so that it starts alike in whatever company it is trained.
+    numbers = [zlib.crc32(fleet.nets[i].name.encode()) for i in places]
+
+    def of_net(number, net=fleet.nets[places[0]]):
+      taken = []
+
+      def note(key, shape, dtype):
+        taken.append(key)
+        return jnp.zeros(shape, dtype)
+
+      fleet.module(net, jax.random.fold_in(jax.random.key(seed), number), note)
+      return jnp.stack(taken)
+
+    for i, of_i in zip(places, jax.vmap(of_net)(jnp.asarray(numbers, jnp.uint32))):
+      keys[i] = of_i
+  return keys
 
 
 def _drawn_alike(shape):

@@ -12,7 +12,8 @@ Two methods walk the same trajectory, to rounding:
           with an axis of inputs; the block ends with W = W0 - eta X^T Delta. Inside a block,
           sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
           over the few samples of one, which is the tails' part (_tails.py, _fused.py). The samples
-          come in the same order in every epoch, so G is made in the first and kept.
+          come in the same order in every epoch, so G is made in the first and kept. Inputs that are
+          the same in every sample stay out of the products (constant.py).
 
 `block` needs an affine first layer ("ann"); for `scan` any layer will do.
 """
@@ -30,9 +31,10 @@ from flax import nnx
 
 from qnn_jax import losses
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile
+from qnn_jax.training import _compile, constant
 from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, from_lanes, module_tail, to_lanes
+from qnn_jax.training.constant import Constant
 from qnn_jax.training.fleet import Fleet, Params
 
 METHODS = ("block", "scan")
@@ -109,7 +111,8 @@ def train(
   Args:
     trainer: of `make_trainer`.
     params: of every net, leaves [S, ...].
-    inputs: [available, n] of floats, or of 8-bit pixels, which are divided by 255.
+    inputs: [available, n] of floats, or of 8-bit pixels, which become x / 255 - fleet.input_shift;
+      without the columns that `make_trainer` was told are constant.
     labels: [available], integers in 0..C-1.
     chunks: of `make_chunks`.
     epochs: passes.
@@ -162,21 +165,28 @@ def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
   ]
 
 
-def make_trainer(fleet: Fleet, method: Method) -> Trainer:
+def make_trainer(fleet: Fleet, method: Method, constants: Constant | None = None) -> Trainer:
   """The compiled functions that train `fleet` by `method`.
+
+  Args:
+    fleet: nets and how they learn.
+    method: how the trajectory is computed.
+    constants: of `constant.constant_inputs`; then `prepare` and `run` take only the inputs that
+      vary, while parameters are of all inputs at both ends.
 
   Raises:
     InputError: method 'block' with a net whose first layer is not affine.
   """
+  constants = constants or constant.none(fleet.in_features)
   if method.name == "scan":
-    return _scan_trainer(fleet)
+    return _scan_trainer(fleet, constants)
   for net in fleet.nets:
     first = net.hidden_kind if isinstance(net.hidden_kind, str) else net.hidden_kind[0]
     if first != "ann":
       raise InputError(
         f"method 'block' needs an affine first layer, 'ann', got '{first}'; use method 'scan'"
       )
-  return _block_trainer(fleet, make_tails(fleet, method), method.sub_block)
+  return _block_trainer(fleet, make_tails(fleet, method), method.sub_block, constants)
 
 
 def make_tails(fleet: Fleet, method: Method) -> list[Tail]:
@@ -187,18 +197,11 @@ def make_tails(fleet: Fleet, method: Method) -> list[Tail]:
   ]
 
 
-def as_inputs(inputs: jax.Array, dtype: str) -> jax.Array:
-  """Inputs in the computation's dtype; pixels, 8-bit integers, become x / 255."""
-  if inputs.dtype == jnp.uint8:
-    return inputs.astype(dtype) / 255
-  return inputs.astype(dtype)
-
-
 def _one_hot(labels, fleet):
   return jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)
 
 
-def _scan_trainer(fleet):
+def _scan_trainer(fleet, constants):
   def run_net(net, params, inputs, labels, order):
     graphdef = fleet.graphdef(net)
 
@@ -206,7 +209,7 @@ def _scan_trainer(fleet):
       return losses.sigmoid_cross_entropy(nnx.merge(graphdef, params)(x), y)
 
     def step(params, i):
-      x = as_inputs(inputs[i], fleet.dtype)
+      x = constants.whole(fleet.as_inputs(inputs[i]))
       grads = jax.grad(loss)(params, x, _one_hot(labels[i], fleet))
       return jax.tree.map(
         lambda p, grad: p - fleet.learning_rate * grad, params, grads
@@ -223,42 +226,47 @@ def _scan_trainer(fleet):
 
   copy = lambda params: jax.tree.map(jnp.copy, params)  # run gives its state up
   return Trainer(
-    start=copy,
+    start=_compile.jit(copy, level=0),
     prepare=lambda inputs, chunk: chunk,
     run=_compile.jit(run, donate_argnums=0),
-    finish=lambda state: state,
+    finish=_compile.jit(copy, level=0),
   )
 
 
-def _block_trainer(fleet, tails, sub_block):
+def _block_trainer(fleet, tails, sub_block, constants):
   widths = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in fleet.nets]
   cuts = list(itertools.accumulate(widths))[:-1]
 
   def start(params):
     first = [p["layers"][0] for p in params]
+    start_kernel = jnp.concatenate([layer["kernel"] for layer in first], -1)  # [S, n, columns]
+    start_bias = jnp.concatenate([layer["bias"] for layer in first], -1)
+    kernel, bias = constants.merge(start_kernel, start_bias)
     return {
-      "kernel": jnp.concatenate([layer["kernel"] for layer in first], -1),  # [S, n, columns]
-      "bias": jnp.concatenate([layer["bias"] for layer in first], -1),
+      "kernel": kernel,
+      "bias": bias,
       "tails": [tail.start(p) for tail, p in zip(tails, params)],
+      # What the constant inputs' weights are told from in the end.
+      "start": {"kernel": start_kernel[:, ~constants.varies], "bias": start_bias},
     }
 
   def finish(state):
-    kernels = jnp.split(state["kernel"], cuts, -1)
-    biases = jnp.split(state["bias"], cuts, -1)
-    seeds = len(state["bias"])
+    kernel, bias = constants.separate(state["kernel"], state["bias"], **state["start"])
+    kernels, biases = jnp.split(kernel, cuts, -1), jnp.split(bias, cuts, -1)
+    seeds = len(bias)
     return [
       {"layers": {**tail.finish(s, seeds)["layers"], 0: {"kernel": kernel, "bias": bias}}}
       for tail, s, kernel, bias in zip(tails, state["tails"], kernels, biases)
     ]
 
   def samples(inputs, valid):
-    return as_inputs(inputs, fleet.dtype) * valid[:, None]  # [S or 1, B, n]
+    return fleet.as_inputs(inputs) * valid[:, None]  # [S or 1, B, k]
 
   def prepare(inputs, chunk):
     def gram(block):
       order, valid = block
       x = samples(inputs[order], valid)
-      return x @ x.swapaxes(1, 2) + 1
+      return x @ x.swapaxes(1, 2) + constants.weight
 
     valid = chunk.valid.astype(fleet.dtype)
     return chunk._replace(gram=jax.lax.map(gram, (chunk.order, valid)))
@@ -269,19 +277,21 @@ def _block_trainer(fleet, tails, sub_block):
         "run takes a chunk that the trainer's prepare has returned, got one without G"
       )
     seeds, eta = len(state["bias"]), fleet.learning_rate
+    start, state = state["start"], {k: v for k, v in state.items() if k != "start"}
 
     def step(state, block):
       inputs, labels, valid, gram = block
       x, y = samples(inputs, valid), _one_hot(labels, fleet)
       # From here on every seed has its own, in a shared order too: that is no slower on a CPU.
       x, gram, y = (jnp.broadcast_to(a, (seeds, *a.shape[1:])) for a in (x, gram, y))
-      return _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid), None
+      rates = eta, constants.weight
+      return _block_step(rates, tails, cuts, sub_block, state, x, gram, y, valid), None
 
     # All of the chunk's samples at once: they lie anywhere in memory, and a loop that does nothing but
     # fetch them has more of them under way.
     fetched = inputs[chunk.order], labels[chunk.order]
     blocks = *fetched, chunk.valid.astype(fleet.dtype), chunk.gram
-    return jax.lax.scan(step, state, blocks)[0]
+    return jax.lax.scan(step, state, blocks)[0] | {"start": start}
 
   return Trainer(
     start=_compile.jit(start, level=0),
@@ -291,9 +301,10 @@ def _block_trainer(fleet, tails, sub_block):
   )
 
 
-def _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid):
-  """One block: x [S, B, n], gram [S, B, B], y [S, B, C], valid [B]."""
-  kernel, bias = state["kernel"], state["bias"]  # [S, n, columns], [S, columns]
+def _block_step(rates, tails, cuts, sub_block, state, x, gram, y, valid):
+  """One block: x [S, B, k], gram [S, B, B], y [S, B, C], valid [B]; rates eta and the bias's weight."""
+  eta, weight = rates
+  kernel, bias = state["kernel"], state["bias"]  # [S, k, columns], [S, columns]
   seeds, size, _ = y.shape
   b = math.gcd(sub_block, size)
   z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
@@ -318,7 +329,8 @@ def _block_step(eta, tails, cuts, sub_block, state, x, gram, y, valid):
 
   carry = (jnp.zeros_like(z0), state["tails"])  # eta Delta, and the tails' states
   (steps, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
-  return {"kernel": _add(kernel, x, steps), "bias": bias - steps.sum(1), "tails": states}
+  bias = bias - weight * steps.sum(1)
+  return {"kernel": _add(kernel, x, steps), "bias": bias, "tails": states}
 
 
 def _add(kernel, x, steps):
@@ -329,32 +341,3 @@ def _add(kernel, x, steps):
     return kernel.at[i].add(-(of(x).T @ of(steps)))
 
   return jax.lax.fori_loop(0, len(kernel), one, kernel)
-
-
-def drop_inputs(params: list[Params], keep: np.ndarray) -> list[Params]:
-  """The same nets for the inputs `keep` [n] (bool) alone; see `restore_inputs`."""
-  return _with_first_kernels(params, _first_kernels(params)[:, keep])
-
-
-def restore_inputs(params: list[Params], start: list[Params], keep: np.ndarray) -> list[Params]:
-  """`params`, trained without the inputs outside `keep`, for all inputs again.
-
-  An input that is zero in every training sample has no influence, and its weights get no gradient:
-  they are still those of `start`. Leaving such inputs out changes nothing but the time.
-  """
-  kernels = _first_kernels(start).at[:, keep].set(_first_kernels(params))
-  return _with_first_kernels(params, kernels)
-
-
-def _first_kernels(params):
-  """[S, n, columns] of all nets: one operation on it compiles faster than one a net."""
-  return jnp.concatenate([p["layers"][0]["kernel"] for p in params], -1)
-
-
-def _with_first_kernels(params, kernels):
-  widths = [p["layers"][0]["kernel"].shape[-1] for p in params]
-  parts = jnp.split(kernels, list(itertools.accumulate(widths))[:-1], -1)
-  return [
-    {"layers": {**p["layers"], 0: {**p["layers"][0], "kernel": part}}}
-    for p, part in zip(params, parts)
-  ]

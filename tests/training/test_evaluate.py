@@ -9,7 +9,10 @@ from flax import nnx
 from qnn_jax.training.evaluate import evaluate
 from qnn_jax.training.fleet import Fleet, Net, init
 
-FLEET = Fleet((Net("ann", 3), Net("qnn", 4), Net("rpqnn", (3, 2))), 6, 4, init_scale=2.0)
+FLEET = Fleet(
+  (Net("ann", 3), Net("qnn", 4), Net("rpqnn", (3, 2))), 6, 4, init_scale=2.0, init="positive",
+  input_shift=0.25,
+)  # fmt: skip
 SEEDS = range(3)
 
 
@@ -22,6 +25,11 @@ def data():
 @pytest.fixture(scope="module")
 def score():
   return jax.jit(lambda params, x, labels: evaluate(FLEET, params, x, labels))
+
+
+def seen(pixels):
+  """As the nets see them."""
+  return pixels / np.float32(255) - np.float32(0.25)
 
 
 def centred(params):
@@ -39,7 +47,7 @@ def test_it_counts_the_largest_outputs(data, score):
   for i, net in enumerate(FLEET.nets):
     for j in SEEDS:
       own = jax.tree.map(lambda leaf, j=j: leaf[j], params[i])
-      logits = nnx.merge(FLEET.graphdef(net), own)(pixels / np.float32(255))
+      logits = nnx.merge(FLEET.graphdef(net), own)(seen(pixels))
       varied += len(set(np.asarray(logits.argmax(-1)).tolist())) > 1
       right = sum(
         int(row.argmax()) == int(label) for row, label in zip(logits, labels, strict=True)
@@ -67,8 +75,8 @@ def test_labels_that_are_its_answers_are_all_right(data, score):
   pixels, _ = data
   params = centred(init(FLEET, (0,)))
   own = jax.tree.map(lambda leaf: leaf[0], params[1])
-  answers = nnx.merge(FLEET.graphdef(FLEET.nets[1]), own)(pixels / np.float32(255)).argmax(-1)
-  assert score(params, pixels / np.float32(255), answers).accuracy[1, 0] == 100
+  answers = nnx.merge(FLEET.graphdef(FLEET.nets[1]), own)(seen(pixels)).argmax(-1)
+  assert score(params, seen(pixels), answers).accuracy[1, 0] == 100
 
 
 @pytest.mark.parametrize("number", (np.inf, np.nan))
@@ -92,7 +100,7 @@ def test_an_infinite_weight_behind_a_sigmoid_counts_though_the_logits_are_finite
   bias = params[0]["layers"][0]["bias"]
   params[0]["layers"][0]["bias"] = bias.at[0, 1].set(jnp.inf)
   own = jax.tree.map(lambda leaf: leaf[0], params[0])
-  logits = nnx.merge(FLEET.graphdef(FLEET.nets[0]), own)(pixels / np.float32(255))
+  logits = nnx.merge(FLEET.graphdef(FLEET.nets[0]), own)(seen(pixels))
   assert np.isfinite(logits).all()
   assert not score(params, jnp.asarray(pixels), labels).finite[0, 0]
 

@@ -42,7 +42,9 @@ def assert_starts_are_what_the_modules_draw():
   for net, ours in zip(nets, init(fleet, (7,)), strict=True):
     key = jax.random.fold_in(jax.random.key(7), zlib.crc32(net.name.encode()))
     module = nnx.to_pure_dict(nnx.state(fleet.module(net, key)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=3e-7, atol=0), ours, module)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a[0], b, rtol=3e-7, atol=1e-9), ours, module
+    )
 
 
 def test_no_two_nets_or_seeds_start_alike():
@@ -53,12 +55,38 @@ def test_no_two_nets_or_seeds_start_alike():
   assert np.unique(numbers).size > 0.95 * numbers.size
 
 
-def test_every_parameter_starts_from_u_of_0_to_the_scale():
-  fleet = Fleet((Net("qnn", 25), Net("rpqnn", 25), Net("heavy", 25)), 30, 20, init_scale=0.01)
+WIDE = Fleet((Net("qnn", 25), Net("rpqnn", 25), Net("heavy", 25)), 30, 20)
+
+
+@pytest.mark.parametrize(
+  "start, scale, low, high",
+  (("symmetric", 0.01, -0.01, 0.01), ("positive", 0.01, 0.0, 0.01), ("symmetric", 0.3, -0.3, 0.3)),
+)
+def test_every_parameter_starts_in_its_range(start, scale, low, high):
+  fleet = dataclasses.replace(WIDE, init=start, init_scale=scale)
   for params in init(fleet, range(2)):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
     for leaf in jax.tree.leaves(params):
-      assert 0 <= leaf.min() < 0.002 and 0.008 < leaf.max() < 0.01
+      edge = 0.2 * (high - low)
+      assert low <= leaf.min() < low + edge and high - edge < leaf.max() < high
+
+
+def test_a_normal_start():
+  for params in init(dataclasses.replace(WIDE, init="normal", init_scale=0.2), range(9)):
+    kernel = params["layers"][0]["kernel"]
+    assert kernel.std() == pytest.approx(0.2, rel=0.05)
+    assert abs(kernel.mean()) < 0.01 and abs(kernel).max() > 0.5
+
+
+def test_an_unknown_start():
+  with pytest.raises(
+    InputError, match="unknown init 'cubic'; choose one of symmetric, positive, n"
+  ):
+    dataclasses.replace(WIDE, init="cubic")
+
+
+def test_the_quadratic_start_is_the_mean_of_two_draws():
+  fleet = dataclasses.replace(WIDE, init="positive")
   q = np.asarray(init(fleet, (0,))[0]["layers"][1]["q"][0])
   rows, columns = np.triu_indices(25)
   diagonal, off = q[rows == columns], q[rows != columns]

@@ -13,6 +13,7 @@ from transcription import HEADS, train
 
 from qnn_jax.errors import InputError
 from qnn_jax.training import per_sample
+from qnn_jax.training.constant import constant_inputs
 from qnn_jax.training.fleet import Fleet, Net, init, sample_order
 from qnn_jax.training.per_sample import Method
 
@@ -161,31 +162,83 @@ def test_a_net_that_is_not_finite_touches_no_other(method, shared):
   assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(of_seed(end[1], 1)))
 
 
-def test_inputs_that_are_zero_in_every_sample_may_be_left_out():
-  x, _ = data()
-  keep = np.asarray(x.any(0))
-  assert 20 < keep.sum() <= 35
-  start, end, _ = run("fused")
-  kept = per_sample.drop_inputs(start, keep)
-  assert kept[0]["layers"][0]["kernel"].shape == (len(SEEDS), keep.sum(), 7)
-  _, short, _ = run("fused", params=kept, inputs=x[:, keep])
-  start = jax.tree.map(jnp.asarray, start)
-  restored = per_sample.restore_inputs(short, start, keep)
-  assert_close(restored, end, 1e-10)
-  for first, last in zip(start, restored, strict=True):
-    dark = last["layers"][0]["kernel"][:, ~keep]
-    np.testing.assert_array_equal(dark, first["layers"][0]["kernel"][:, ~keep])
+def pixels_with_constants(fleet=FLEET):
+  """(pixels, x as the net sees them with the fleet's shift): five dark columns, three at 200 and 17."""
+  pixels = np.array(data("uint8", fleet=fleet)[0])
+  pixels[:, [9, 20]], pixels[:, 30] = 200, 17
+  return jnp.asarray(pixels), pixels / 255 - fleet.input_shift
+
+
+@pytest.mark.parametrize(
+  "method, shared, shift",
+  (
+    *((method, False, 0.5) for method in METHODS),
+    ("fused", True, 0.5),
+    ("fused", False, 0.0),
+    ("fused", False, -1.25),
+  ),
+)
+def test_inputs_that_are_constant_stay_out_of_the_products_exactly(method, shared, shift):
+  fleet = dataclasses.replace(FLEET, input_shift=shift)
+  pixels, x = pixels_with_constants(fleet)
+  constants = constant_inputs(fleet, pixels)
+  np.testing.assert_array_equal(constants.varies, [len(np.unique(p)) > 1 for p in pixels.T])
+  assert 8 <= (~constants.varies).sum() < 20
+  np.testing.assert_array_equal(constants.values, x[0, ~constants.varies])
+  end = run_pixels(method, shared, fleet, pixels[:, constants.varies], constants)
+  start = jax.tree.map(np.asarray, init(fleet, SEEDS))
+  _, labels = data()
+  order = np.asarray(sample_order(SEEDS, SIZE, len(x), shared=shared))
+  for net, first, last in zip(fleet.nets, start, end, strict=True):
+    for i in range(len(SEEDS)):
+      truth = train(
+        net.head, of_seed(first, i), x[order[i]], np.eye(fleet.classes)[labels[order[i]]],
+        EPOCHS * SIZE, fleet.learning_rate,
+      )  # fmt: skip
+      assert_close(of_seed(last, i), truth, 1e-10)
+
+
+def run_pixels(method, shared, fleet, inputs, constants):
+  """The nets' parameters at the end, a stop in the middle as a checkpoint makes it."""
+  whole = per_sample.make_trainer(fleet, METHODS[method], constants)
+  order = np.asarray(sample_order(SEEDS, SIZE, len(inputs), shared=shared))
+  chunks = per_sample.make_chunks(order[:1] if shared else order, METHODS[method])
+  params, (_, labels) = init(fleet, SEEDS), data()
+  for epochs in (1, EPOCHS - 1):
+    params = per_sample.train(whole, params, inputs, labels, chunks, epochs)
+  return jax.tree.map(np.asarray, params)
+
+
+def test_a_single_sample_leaves_nothing_that_varies():
+  """One training sample: every input is constant, and the first layer is its bias alone."""
+  fleet = dataclasses.replace(FLEET, nets=(Net("qnn", 3), Net("ann", 2)))
+  pixels, x = pixels_with_constants(fleet)
+  constants = constant_inputs(fleet, pixels[:1])
+  assert not constants.varies.any()
+  start = init(fleet, (0,))
+  chunks = per_sample.make_chunks(np.zeros((1, 1), int), METHODS["fused"])
+  whole = per_sample.make_trainer(fleet, METHODS["fused"], constants)
+  _, labels = data()
+  end = per_sample.train(whole, start, pixels[:1, :0], labels[:1], chunks, 7)
+  targets = np.eye(fleet.classes)[labels[:1]]
+  for net, first, last in zip(fleet.nets, start, end, strict=True):
+    truth = train(net.head, of_seed(first, 0), x[:1], targets, 7, fleet.learning_rate)
+    assert_close(of_seed(last, 0), truth, 1e-10)
 
 
 TINY = Fleet((Net("ann", 2), Net("heavy", 2)), 8, 2, 0.5, 1.0, "float64")
 
 
 @pytest.mark.parametrize("method", ("scan", "fused"))
-def test_8_bit_pixels_are_divided_by_255(method):
+def test_8_bit_pixels_are_divided_by_255_and_shifted(method):
   pixels, _ = data("uint8", fleet=TINY)
   assert pixels.dtype == jnp.uint8 and pixels.max() > 200
-  start, end, order = run(method, fleet=TINY, inputs=pixels)
-  assert_transcribed(start, end, order, [0], TINY)
+  _, shifted, _ = run(method, fleet=TINY, inputs=pixels)
+  _, floats, _ = run(method, fleet=TINY, inputs=np.asarray(pixels) / 255 - 0.5)
+  assert_close(shifted, floats, 1e-10)
+  unshifted = dataclasses.replace(TINY, input_shift=0.0)
+  start, end, order = run(method, fleet=unshifted, inputs=pixels)
+  assert_transcribed(start, end, order, [0], unshifted)
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)
