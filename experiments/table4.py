@@ -10,7 +10,7 @@ from absl import flags
 from rich.console import Console
 
 from qnn_jax import experiment
-from qnn_jax.reports.outputs import write_table4
+from qnn_jax.reports.outputs import FILES, write_table4
 from qnn_jax.sweeps import display, launch, records
 from qnn_jax.sweeps.grid import grid
 
@@ -32,7 +32,7 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   runs = display.show(sweep, found, messages, todo, console)
   console.print(write_table4(runs, workdir, "table4"), highlight=False, markup=False)
   console.print(
-    f"written: {workdir}/table4.md, table4.csv, table4.png, results.csv",
+    f"written: {workdir}/{', '.join(FILES).format(name='table4')}",
     highlight=False,
     markup=False,
     soft_wrap=True,

@@ -116,6 +116,44 @@ def to_markdown(summary: Summary, paper: Paper) -> str:
   return "\n".join(lines) + "\n"
 
 
+def to_tex(summary: Summary, paper: Paper) -> str:
+  """The table in the paper's layout as a LaTeX tabular; needs the package booktabs.
+
+  A line a row of the paper, mean and standard deviation, ours and the paper's beside it.
+  """
+  models = _models(summary)
+  theirs = [model for model in models if model in PAPER_MODELS]
+  count = len(models) + len(theirs)
+  heads = [rf"\multicolumn{{{1 + (model in theirs)}}}{{c}}{{{model.upper()}}}" for model in models]
+  second = [name for model in models for name in _columns(model, "ours", "paper")]
+  lines = [
+    "% Test accuracy on MNIST in percent, mean and standard deviation. Needs \\usepackage{booktabs}.",
+    rf"\begin{{tabular}}{{rrr{'c' * count}}}",
+    r"\toprule",
+    _tex_row(["", "", "", *heads]),
+    _tex_row(["Samples", "Epochs", "Hidden", *second]),
+  ]
+  previous = Row(None, None, None)
+  for row in rows_of(summary):
+    changed = row.train_size != previous.train_size
+    if changed:
+      lines.append(r"\midrule")
+    size = row.train_size if changed else ""
+    epochs = row.epochs if changed or row.epochs != previous.epochs else ""
+    cells = [
+      text
+      for model in models
+      for text in _columns(
+        model,
+        _tex_spread(summary.get(Cell(*row, model))),
+        _tex_spread(paper.get(Cell(*row, model))),
+      )
+    ]
+    lines.append(_tex_row([size, epochs, row.hidden, *cells]))
+    previous = row
+  return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
 def to_csv(summary: Summary, paper: Paper) -> str:
   """The table tidy, a line a cell; percentages to four decimals, what is unknown left empty.
 
@@ -180,6 +218,17 @@ def _full(cell: Cell, summary: Summary, paper: Paper) -> tuple[str, str]:
 
 def _spread(stats: CellSummary | Stats) -> str:
   return f"{stats.mean:.2f}" if stats.std is None else f"{stats.mean:.2f} ± {stats.std:.2f}"
+
+
+def _tex_spread(stats: CellSummary | Stats | None) -> str:
+  if stats is None or stats.mean is None:
+    return "--"
+  text = f"{stats.mean:.2f}"
+  return f"${text}$" if stats.std is None else rf"${text} \pm {stats.std:.2f}$"
+
+
+def _tex_row(cells: Sequence[object]) -> str:
+  return " & ".join(map(str, cells)) + r" \\"
 
 
 def _ends(stats: CellSummary | Stats) -> str:

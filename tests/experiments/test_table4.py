@@ -13,7 +13,10 @@ TINY = (
   "--config=configs/table4.py:smoke", "--config.train_sizes=(40,)", "--config.epochs=(1,2)",
   "--config.hidden=(3,)", "--config.seeds=2",
 )  # fmt: skip
-FILES = ("config.json", "results.csv", "table4.md", "table4.csv", "table4.png")
+FILES = (
+  "config.json", "results.csv", "table4.md", "table4.tex", "table4.csv", "table4.png", "fidelity.md",
+  "fidelity.csv",
+)  # fmt: skip
 
 # Runs the command once for each list of arguments, in forks of one process: what costs a second or
 # two each time is importing. Nothing of JAX has started by then but its modules.

@@ -13,6 +13,7 @@ from qnn_jax.reports.table import (
   row_line,
   to_csv,
   to_markdown,
+  to_tex,
   to_text,
 )
 
@@ -176,3 +177,15 @@ def test_a_cell_of_ours_beyond_the_paper(paper):
   summary = summarize([Run("qnn", 600, 5, 128, 0, 90.0)])
   assert "| 90.00 | 90.00/90.00 |" in to_markdown(summary, paper)
   assert Cell(600, 5, 128, "qnn") not in paper
+
+
+def test_to_tex(paper):
+  text = to_tex(summarize(RUNS), paper)
+  lines = text.splitlines()
+  assert lines[1] == r"\begin{tabular}{rrrccccccc}" and lines[-1] == r"\end{tabular}"
+  row = next(line for line in lines if line.startswith("600 & 5 & 10"))
+  assert row.endswith(r"\\") and row.count("&") == 9
+  assert r"$10.50 \pm 0.71$ & $10.08 \pm 0.35$" in row
+  assert r"& -- & $23.51 \pm 6.22$ & $60.00 \pm 0.00$" in row
+  heads = next(line for line in lines if "multicolumn" in line)
+  assert r"\multicolumn{2}{c}{RPQNN} & \multicolumn{1}{c}{HEAVY}" in heads
