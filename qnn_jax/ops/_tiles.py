@@ -21,13 +21,17 @@ import numpy as np
 from qnn_jax.ops import _symmetric
 
 
+_MOST = 7
+
+
 def tiles(n: int, m: int) -> list[tuple[int, int]]:
   """The tiles [j0, j1) of n columns.
 
   About a thousand numbers a row, |J| m, keep the matrix products busy; a wider tile multiplies more
-  zeros at the diagonal. Measured, docs/performance.md.
+  zeros at the diagonal. Measured, docs/performance.md. Every tile is compiled by itself, so there are
+  at most `_MOST`: as fast as 32 of them at 512 -> 64, and compiled in an eighth of the time.
   """
-  width = max(16, min(128, -(-1024 // m), -(-n // 4)))
+  width = max(16, min(128, -(-1024 // m), -(-n // 4)), -(-n // _MOST))
   count = max(1, -(-n // width))
   edges = [n * t // count for t in range(count + 1)]
   return list(itertools.pairwise(edges))

@@ -24,7 +24,7 @@ def make_grid(**changes):
   config = table4.get_config("smoke")
   config.update(train_sizes=(SIZE,), epochs=MARKS, hidden=(3,), models=("ann", "qnn"), seeds=SEEDS)
   # So fast that 200 samples suffice for seeds and models to differ.
-  config.update(learning_rate=0.5, init_scale=0.02)
+  config.update(learning_rate=0.5, init_scale=0.02, input_shift=0.0, init="positive")
   config.update(changes)
   return grid(config)
 
@@ -364,3 +364,12 @@ def test_two_processes_find_what_one_finds_though_one_of_them_is_killed(tmp_path
   np.testing.assert_allclose(
     [run.accuracy for run in two], [run.accuracy for run in one], rtol=0, atol=0.1
   )
+
+
+def test_many_seeds_go_in_parts_that_begin_as_fewer_seeds_do(tmp_path):
+  """200 seeds are parts of 12 and 13, the first two of them what 25 seeds are in two workers."""
+  few, many = (launch.plan(make_grid(seeds=seeds), tmp_path, 2).shards for seeds in (25, 200))
+  parts = sorted(shard.seeds for mine in many for shard in mine)
+  assert [seed for part in parts for seed in part] == list(range(200))
+  assert {len(part) for part in parts} == {12, 13} and [len(mine) for mine in many] == [8, 8]
+  assert sorted(shard.seeds for mine in few for shard in mine) == parts[:2]
