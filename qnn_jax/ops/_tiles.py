@@ -20,7 +20,6 @@ import numpy as np
 
 from qnn_jax.ops import _symmetric
 
-
 _MOST = 7
 
 
