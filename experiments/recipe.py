@@ -34,6 +34,7 @@ from qnn_jax.reports.summary import Run, read_results, write_results
 from qnn_jax.sweeps import processes
 from qnn_jax.sweeps.grid import check_models, check_once, check_positive, check_shift, check_sizes
 from qnn_jax.sweeps.launch import default_workers
+from qnn_jax.sweeps.shard import runs_of
 from qnn_jax.training import _compile, per_sample
 from qnn_jax.training.constant import constant_inputs
 from qnn_jax.training.evaluate import evaluate
@@ -153,7 +154,8 @@ def run(config: ml_collections.ConfigDict, recipe: Recipe) -> list[Run]:
         state = trainer.run(state, *data, chunk)
       if epoch + 1 in marks:
         evaluation = tested(trainer.finish(state), *test_data)
-        runs += _runs(recipe.fleet, size, epoch + 1, seeds, evaluation)
+        cells = [Cell(size, epoch + 1, net.hidden, net.head) for net in recipe.fleet.nets]
+        runs += runs_of(cells, seeds, evaluation)
   return runs
 
 
@@ -227,19 +229,6 @@ def orders(recipe: Recipe, seeds: tuple[int, ...], size: int, available: int, ep
     ]
     return np.stack(shuffled)
   return drawn
-
-
-def _runs(fleet, size, epochs, seeds, evaluation):
-  accuracy, finite = np.asarray(evaluation.accuracy, float), np.asarray(evaluation.finite)
-  cells = [Cell(size, epochs, net.hidden, net.head) for net in fleet.nets]
-  return [
-    Run(
-      cell.model, *cell[:3], seed, round(float(accuracy[i, j]), 4),
-      "ok" if finite[i, j] else "diverged",
-    )
-    for i, cell in enumerate(cells)
-    for j, seed in enumerate(seeds)
-  ]  # fmt: skip
 
 
 if __name__ == "__main__":

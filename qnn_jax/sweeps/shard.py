@@ -4,7 +4,7 @@ import functools
 import itertools
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -123,7 +123,7 @@ class Worker:
       of_seed = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], params)
       of_seeds.append((yield from _call(self.evaluate, of_seed, *self.test_data)))
     evaluation = Evaluation(*(np.concatenate(part, 1) for part in zip(*of_seeds)))
-    runs = _runs(self.grid, reached.shard, mark, evaluation)
+    runs = runs_of(self.grid.cells(size, mark), seeds, evaluation)
     records.write_record(workdir, runs)
     yield Finished(runs)
     records.remove_checkpoints(workdir, size, seeds, before=mark)
@@ -178,7 +178,8 @@ def missing_marks(
   )
 
 
-def _runs(grid: Grid, shard: Shard, mark: int, evaluation: Evaluation) -> list[Run]:
+def runs_of(cells: Sequence[Cell], seeds: Sequence[int], evaluation: Evaluation) -> list[Run]:
+  """The runs of an evaluation [nets, S], whose nets are of these cells."""
   accuracy, finite = np.asarray(evaluation.accuracy, float), np.asarray(evaluation.finite)
   return [
     Run(
@@ -191,6 +192,6 @@ def _runs(grid: Grid, shard: Shard, mark: int, evaluation: Evaluation) -> list[R
       accuracy=round(float(accuracy[i, j]), 4),
       status="ok" if finite[i, j] else "diverged",
     )
-    for i, cell in enumerate(grid.cells(shard.train_size, mark))
-    for j, seed in enumerate(shard.seeds)
+    for i, cell in enumerate(cells)
+    for j, seed in enumerate(seeds)
   ]
