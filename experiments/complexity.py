@@ -8,7 +8,7 @@ import ml_collections
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from qnn_jax import complexity, experiment, ops
+from qnn_jax import complexity, experiment, heads, ops
 from qnn_jax.atomic import atomic_write_text
 from qnn_jax.errors import InputError
 from qnn_jax.ops import _quadratic
@@ -24,7 +24,8 @@ def quadratic_as_printed(x, q, kernel, bias):
 
   Large layers take Q in tiles (ops/_tiles.py): quicker, but what is counted would be the tiles'.
   """
-  return _quadratic._quadratic(x[None], q, kernel, bias)[0]
+  plan = _quadratic.Plan(tiled=False)
+  return _quadratic.by_closed_form(plan, x[None], q, kernel, bias)[0]
 
 
 OPS = {"ann": ops.affine, "qnn": quadratic_as_printed, "rpqnn": ops.reduced_quadratic}
@@ -207,7 +208,7 @@ def draw(rows: list[Row]) -> Figure:
   for ax, formula, count in zip(axes, ("formula", "bytes_formula"), (None, allocated)):
     for kind, marker in zip(OPS, "os^"):
       series = [row for row in steps if row["model"] == kind]
-      n, colour = [row["n"] for row in series], panels.MODEL_COLOURS[kind]
+      n, colour = [row["n"] for row in series], heads.get(kind).colour
       ax.plot(n, [row[formula] for row in series], color=colour, linestyle=(0, (3, 2)), linewidth=1)
       counted = [row["counted"] if count is None else count(row) for row in series]
       ax.plot(n, counted, color=colour, marker=marker, markersize=5, linewidth=1.6)
@@ -216,11 +217,11 @@ def draw(rows: list[Row]) -> Figure:
     ax.set_yscale("log")
     ax.set_xticks(n, [str(size) for size in n])
     ax.set_xlabel("n")
-  colours = [panels.MODEL_COLOURS[kind] for kind in OPS]
+  colours = [heads.get(kind).colour for kind in OPS]
   handles = [Line2D([], [], color=c, marker=m, markersize=5) for c, m in zip(colours, "os^")]
   handles.append(Line2D([], [], color=panels.GREY, linestyle=(0, (3, 2)), linewidth=1))
   handles.append(Line2D([], [], color="#bbbbbb", linewidth=2))
-  labels = [*(kind.upper() for kind in OPS), "formula", "slope of n², n³"]
+  labels = [*(heads.title(kind) for kind in OPS), "formula", "slope of n², n³"]
   panels.legend_below(figure, handles, labels)
   return figure
 

@@ -181,7 +181,7 @@ def starts(recipe: Recipe, seeds: tuple[int, ...]):
   for i, (net, of_net) in enumerate(zip(recipe.fleet.nets, params)):
     layers = of_net["layers"].values()
     if recipe.bias == "zero":
-      for layer, name in itertools.product(layers, ("bias", "b", "c")):
+      for layer, name in itertools.product(layers, ("bias", "c")):
         if name in layer:
           layer[name] = np.zeros_like(layer[name])
     for layer in (layer for layer in layers if "q" in layer):

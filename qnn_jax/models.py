@@ -6,16 +6,9 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from qnn_jax import layers
+from qnn_jax import heads
 from qnn_jax.errors import InputError
-from qnn_jax.initializers import Initializer, symmetrized
-
-LAYERS = {
-  "ann": layers.AffineLinear,
-  "qnn": layers.QuadraticLinear,
-  "rpqnn": layers.ReducedQuadraticLinear,
-  "heavy": layers.HeavyLinear,
-}
+from qnn_jax.initializers import Initializer
 
 
 def make_layer(
@@ -27,24 +20,15 @@ def make_layer(
   param_init: Initializer | None = None,
   **kwargs,
 ) -> nnx.Module:
-  """A layer by its name in `LAYERS`; `param_init`, if given, starts every one of its parameters.
+  """A layer by its name in `heads`; `param_init`, if given, starts every one of its parameters.
 
-  The matrices of a quadratic layer are symmetrised, `initializers.symmetrized(param_init)`. Further
-  keyword arguments go to the layer. Raises InputError for an unknown name.
+  The head says how: the matrices of a quadratic layer are symmetrised. Further keyword arguments go
+  to the layer. Raises InputError for an unknown name.
   """
-  if kind not in LAYERS:
-    raise InputError(f"unknown head '{kind}'; choose one of {', '.join(LAYERS)}")
+  head = heads.get(kind)
   if param_init is not None:
-    names = {
-      "ann": ("kernel_init", "bias_init"),
-      "qnn": ("kernel_init", "bias_init"),
-      "rpqnn": ("w_init", "b_init", "u_init", "c_init"),
-      "heavy": ("heavy_init", "kernel_init", "bias_init"),
-    }
-    kwargs = {name: param_init for name in names[kind]} | kwargs
-    if kind == "qnn":
-      kwargs = {"q_init": symmetrized(param_init)} | kwargs
-  return LAYERS[kind](in_features, out_features, rngs=rngs, **kwargs)
+    kwargs = {name: start(param_init) for name, start in head.starts.items()} | kwargs
+  return head.layer(in_features, out_features, rngs=rngs, **kwargs)
 
 
 class Classifier(nnx.Module):
@@ -57,7 +41,7 @@ class Classifier(nnx.Module):
     in_features: inputs, 784 for MNIST.
     hidden: neurons of the hidden layer, or of each hidden layer in turn; each at least 1.
     classes: outputs.
-    head: kind of the last layer: ann, qnn, rpqnn or heavy.
+    head: kind of the last layer: ann, qnn, rpqnn, heavy, or another that `heads` knows.
     hidden_kind: kind of the hidden layers, one name for all or one a layer; ann in the papers.
     param_init: start of every parameter of every layer, `initializers.symmetric_uniform(0.01)` for
       Table 4; None leaves each layer its own start.

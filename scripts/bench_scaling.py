@@ -22,8 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from qnn_jax import complexity
-from qnn_jax.models import LAYERS
+from qnn_jax import complexity, heads
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Net, init
 
@@ -50,7 +49,9 @@ USUAL = {"inputs": 784, "hidden": 30, "seeds": 16, "samples": 600}
 _MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
 _VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
 flags.register_validator(
-  _MODELS, lambda heads: heads and set(heads) <= set(LAYERS), f"choose among {', '.join(LAYERS)}"
+  _MODELS,
+  lambda models: models and set(models) <= set(heads.names()),
+  f"choose among {', '.join(heads.names())}",
 )
 flags.register_validator(
   _VARIED, lambda varied: varied and set(varied) <= set(VARIED), f"choose among {', '.join(VARIED)}"

@@ -23,14 +23,14 @@ LAYERS = {
   QuadraticLinear: (ops.quadratic, {"q": (10, 3), "kernel": (4, 3), "bias": (3,)}),
   ReducedQuadraticLinear: (
     ops.reduced_quadratic,
-    {"w": (4, 3), "b": (3,), "u": (4, 3), "c": (3,)},
+    {"kernel": (4, 3), "bias": (3,), "u": (4, 3), "c": (3,)},
   ),
   HeavyLinear: (ops.heavy, {"heavy_kernel": (4, 3), "kernel": (4, 3), "bias": (3,)}),
 }
 INITS = {
   AffineLinear: ("kernel_init", "bias_init"),
   QuadraticLinear: ("q_init", "kernel_init", "bias_init"),
-  ReducedQuadraticLinear: ("w_init", "b_init", "u_init", "c_init"),
+  ReducedQuadraticLinear: ("kernel_init", "bias_init", "u_init", "c_init"),
   HeavyLinear: ("heavy_init", "kernel_init", "bias_init"),
 }
 
@@ -71,8 +71,7 @@ def test_default_start_is_the_linear_layer_it_takes_the_place_of(layer):
   x = inputs(5)
   linear = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
   module = layer(4, 3, rngs=nnx.Rngs(0))
-  kernel = module.w if layer is ReducedQuadraticLinear else module.kernel
-  np.testing.assert_array_equal(kernel[...], linear.kernel[...])
+  np.testing.assert_array_equal(module.kernel[...], linear.kernel[...])
   close(module(x), linear(x))
 
 
@@ -167,8 +166,7 @@ def test_keys_are_nnx_linears_and_further_ones_are_folded_out_of_the_kernels(lay
 
   module = layer(4, 3, rngs=rngs, **dict.fromkeys(INITS[layer], noting))
   linear = nnx.Linear(4, 3, rngs=linear_rngs, kernel_init=normal, bias_init=normal)
-  reduced = layer is ReducedQuadraticLinear
-  kernel, bias = (module.w, module.b) if reduced else (module.kernel, module.bias)
+  kernel, bias = module.kernel, module.bias
   np.testing.assert_array_equal(kernel[...], linear.kernel[...])
   np.testing.assert_array_equal(bias[...], linear.bias[...])
   np.testing.assert_array_equal(

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 from transcription import HEADS, train
 
-from qnn_jax import Classifier, InputError, losses, ops
-from qnn_jax.models import LAYERS, make_layer
+from qnn_jax import Classifier, InputError, heads, losses, ops
+from qnn_jax.models import make_layer
 
 UNIFORM = jax.nn.initializers.uniform(0.01)
 
@@ -27,7 +27,7 @@ def inputs(*batch):
 def test_it_is_a_sigmoid_layer_and_the_head(head):
   model, x = make(head, param_init=jax.nn.initializers.normal(1.0)), inputs(4)
   first, last = model.layers
-  assert type(first) is LAYERS["ann"] and type(last) is LAYERS[head]
+  assert type(first) is heads.get("ann").layer and type(last) is heads.get(head).layer
   assert set(nnx.to_pure_dict(nnx.state(last))) == set(HEADS[head])
   z = x @ first.kernel[...] + first.bias[...]
   np.testing.assert_allclose(model(x), last(jax.nn.sigmoid(z)), rtol=1e-5)
@@ -54,11 +54,11 @@ def test_deeper_networks_and_other_hidden_layers(head):
   x = inputs(4)
   deep = make(head, (5, 4, 2), hidden_kind=("heavy", "ann", head))
   kinds = [type(layer) for layer in deep.layers]
-  assert kinds == [LAYERS[kind] for kind in ("heavy", "ann", head, head)]
+  assert kinds == [heads.get(kind).layer for kind in ("heavy", "ann", head, head)]
   assert deep(x).shape == (4, 3)
   np.testing.assert_array_equal(deep.tail(deep.layers[0](x)), deep(x))
   same = make(head, (5, 4), hidden_kind=head)
-  assert [type(layer) for layer in same.layers] == [LAYERS[head]] * 3
+  assert [type(layer) for layer in same.layers] == [heads.get(head).layer] * 3
 
 
 @every_head

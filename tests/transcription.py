@@ -11,7 +11,7 @@ import numpy as np
 HEADS = {
   "ann": ("kernel", "bias"),
   "qnn": ("q", "kernel", "bias"),
-  "rpqnn": ("w", "b", "u", "c"),
+  "rpqnn": ("kernel", "bias", "u", "c"),
   "heavy": ("heavy_kernel", "kernel", "bias"),
 }
 
@@ -158,7 +158,7 @@ def train_heavy(D, theta, steps, eta):
 
 
 # The modules' names for the paper's letters; all but q are stored transposed, inputs first.
-_LETTERS = {"kernel": "W", "w": "W", "bias": "b", "b": "b", "u": "U", "c": "c", "heavy_kernel": "H"}
+_LETTERS = {"kernel": "W", "bias": "b", "u": "U", "c": "c", "heavy_kernel": "H"}
 
 
 def _to_paper(layer):

@@ -1,51 +1,71 @@
 """The affine map of an ordinary layer, z = W a + b: (66), with (28) and (31) backwards."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from qnn_jax.ops import _arguments
+from qnn_jax.ops import _arguments, _mesh, _products
+from qnn_jax.ops._products import How
 
 
-def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+def affine(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  precision=None,
+  preferred_element_type=None,
+  out_sharding=None,
+) -> jax.Array:
   """z = W a + b, batch first.
 
   Args:
     x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
     kernel: [n, m], the transpose of the paper's W^l.
-    bias: [m].
+    bias: [m], or None for none.
+    derivative: "closed_form", the paper's equations, in reverse mode only, or "autodiff", JAX's own
+      in every mode: forward mode needs it.
+    precision, preferred_element_type, out_sharding: of the product, as `jax.lax.dot_general` takes
+      them.
 
   Returns:
     z [..., m].
 
   Raises:
-    InputError: if the shapes do not fit.
+    InputError: if the shapes do not fit, or for an unknown derivative.
 
   Source: (66); 001_…txt, 'Forward Pass'. Backwards (28), (31) and the affine part of (41).
 
   >>> affine(jnp.ones((2, 3)), jnp.ones((3, 1)), jnp.zeros(1)).tolist()
   [[3.0], [3.0]]
   """
+  _arguments.check_derivative("affine", derivative)
   x, kernel, bias = _arguments.promote(x, kernel, bias)
-  m = _arguments.last_axis("affine", "bias", bias)
-  n = x.shape[-1] if x.ndim else 0
+  n, m = _arguments.sizes("affine", x, kernel=kernel, bias=bias)
   _arguments.check_shapes("affine", x, {"kernel": (kernel, (n, m)), "bias": (bias, (m,))})
-  return _affine(_arguments.as_rows(x), kernel, bias).reshape(*x.shape[:-1], m)
+  form = _affine if derivative == "closed_form" else _forward
+  how = How(precision, preferred_element_type, out_sharding)
+  return form(how, *_mesh.vary_alike(x, kernel, bias))
 
 
-@jax.custom_vjp
-def _affine(x, kernel, bias):
-  return x @ kernel + bias
+def _forward(how, x, kernel, bias):
+  return _products.affine(x, kernel, bias, how)
 
 
-def _affine_fwd(x, kernel, bias):
-  return _affine(x, kernel, bias), (x, kernel)
+_affine = functools.partial(jax.custom_vjp, nondiff_argnums=(0,))(_forward)
 
 
-def _affine_bwd(residuals, delta):
-  x, kernel = residuals
-  dx = delta @ kernel.T  # (41) without g' and Q: W^T delta
-  dkernel = x.T @ delta  # (31): delta (x) a, summed over the batch
-  dbias = delta.sum(0)  # (28): delta
+def _affine_fwd(how, x, kernel, bias):
+  return _forward(how, x, kernel, bias), (x, kernel, bias)
+
+
+def _affine_bwd(how, residuals, delta):
+  x, kernel, bias = residuals
+  dx = _products.to_inputs(delta, kernel, x, how).astype(x.dtype)  # (41) without g' and Q
+  dkernel = _products.to_kernel(x, delta, kernel, how)  # (31)
+  dbias = _products.to_bias(delta, bias)  # (28)
   return dx, dkernel, dbias
 
 

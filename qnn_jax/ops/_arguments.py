@@ -1,4 +1,4 @@
-"""What every op does before its rule runs: one dtype, known shapes, one batch axis.
+"""What every op does before its rule runs: one dtype, known shapes, one place on the mesh.
 
 Axis letters, here and everywhere in the project:
 
@@ -11,32 +11,44 @@ import jax.numpy as jnp
 
 from qnn_jax.errors import InputError
 
+DERIVATIVES = ("closed_form", "autodiff")
 
-def promote(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+
+def promote(*arrays: jax.Array | None) -> tuple[jax.Array | None, ...]:
   """All arguments in their common floating dtype, so that the rules need not mix dtypes."""
-  arrays = tuple(jnp.asarray(a) for a in arrays)
-  dtype = jnp.result_type(*arrays)
-  if not jnp.issubdtype(dtype, jnp.floating):
+  arrays = tuple(None if a is None else jnp.asarray(a) for a in arrays)
+  dtype = jnp.result_type(*(a for a in arrays if a is not None))
+  if not jnp.issubdtype(dtype, jnp.inexact):
     dtype = jnp.promote_types(dtype, jnp.float32)
-  return tuple(a.astype(dtype) for a in arrays)
+  return tuple(None if a is None else a.astype(dtype) for a in arrays)
 
 
 def check_shapes(op: str, x: jax.Array, expected: dict[str, tuple[jax.Array, tuple[int, ...]]]):
-  """Raises InputError unless x is [..., n] and every named array has its expected shape."""
+  """Raises InputError unless x is [..., n] and every named array, if given, has its shape."""
   if x.ndim < 1:
     raise InputError(f"{op}: x must be [..., n] with the features last, got a scalar")
   for name, (array, shape) in expected.items():
-    if array.shape != shape:
+    if array is not None and array.shape != shape:
       raise InputError(
         f"{op}: {name} has shape {array.shape}, but {shape} is needed for x of shape {x.shape}"
       )
 
 
-def last_axis(op: str, name: str, array: jax.Array) -> int:
-  """Number of neurons m, read off the last axis of `array`."""
-  if array.ndim < 1:
-    raise InputError(f"{op}: {name} must have the neurons as its last axis, got a scalar")
-  return array.shape[-1]
+def sizes(op: str, x: jax.Array, **params: jax.Array | None) -> tuple[int, int]:
+  """(n, m): the inputs by x, and the neurons by the last axis of the last parameter given."""
+  for name, array in params.items():
+    if array is not None and array.ndim < 1:
+      raise InputError(f"{op}: {name} must have the neurons as its last axis, got a scalar")
+  given = [array for array in params.values() if array is not None]
+  return x.shape[-1] if x.ndim else 0, given[-1].shape[-1]
+
+
+def check_derivative(op: str, derivative: str) -> None:
+  """Raises InputError unless `derivative` is one of `DERIVATIVES`."""
+  if derivative not in DERIVATIVES:
+    raise InputError(
+      f"{op}: derivative must be one of {', '.join(DERIVATIVES)}, got {derivative!r}"
+    )
 
 
 def as_rows(x: jax.Array) -> jax.Array:

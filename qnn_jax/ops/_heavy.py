@@ -4,60 +4,87 @@ The document writes X^T X H, whose shape does not fit its own W X + b; its gradi
 inputs is that of the elementwise square, which is what is built here.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from qnn_jax.ops import _arguments
+from qnn_jax.ops import _arguments, _mesh, _products
+from qnn_jax.ops._products import How
 
 
-def heavy(x: jax.Array, heavy_kernel: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+def heavy(
+  x: jax.Array,
+  heavy_kernel: jax.Array,
+  kernel: jax.Array | None,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  precision=None,
+  preferred_element_type=None,
+  out_sharding=None,
+) -> jax.Array:
   """z = (a*a) H + a W + b, a quadratic layer whose every Q is diagonal.
+
+  Squares of float16 are taken in float32.
 
   Args:
     x: [..., n] inputs; any leading axes, none and empty included.
     heavy_kernel: [n, m], the document's H.
-    kernel: [n, m], the document's W.
-    bias: [m].
+    kernel: [n, m], the document's W, or None for the squares alone.
+    bias: [m], or None for none.
+    derivative, precision, preferred_element_type, out_sharding: as in `affine`.
 
   Returns:
     z [..., m].
 
   Raises:
-    InputError: if the shapes do not fit.
+    InputError: if the shapes do not fit, or for an unknown derivative.
 
   Source: 000_…txt, 'Forward Pass' and 'Backward Pass'.
 
   >>> heavy(jnp.full((1, 2), 3.0), jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.zeros(1)).tolist()
   [[24.0]]
   """
+  _arguments.check_derivative("heavy", derivative)
   x, heavy_kernel, kernel, bias = _arguments.promote(x, heavy_kernel, kernel, bias)
-  m = _arguments.last_axis("heavy", "bias", bias)
-  n = x.shape[-1] if x.ndim else 0
+  n, m = _arguments.sizes("heavy", x, heavy_kernel=heavy_kernel, kernel=kernel, bias=bias)
   expected = {
     "heavy_kernel": (heavy_kernel, (n, m)),
     "kernel": (kernel, (n, m)),
     "bias": (bias, (m,)),
   }
   _arguments.check_shapes("heavy", x, expected)
-  return _heavy(_arguments.as_rows(x), heavy_kernel, kernel, bias).reshape(*x.shape[:-1], m)
+  form = _heavy if derivative == "closed_form" else _forward
+  how = How(precision, preferred_element_type, out_sharding)
+  return form(how, *_mesh.vary_alike(x, heavy_kernel, kernel, bias))
 
 
-@jax.custom_vjp
-def _heavy(x, heavy_kernel, kernel, bias):
-  return (x * x) @ heavy_kernel + x @ kernel + bias
+def _forward(how, x, heavy_kernel, kernel, bias):
+  wide_x, wide_heavy = _products.wide(x, heavy_kernel)
+  squares = _products.affine(wide_x * wide_x, wide_heavy, None, how.form(wide_x.dtype))
+  return _products.plus_affine(squares, x, kernel, bias, how)
 
 
-def _heavy_fwd(x, heavy_kernel, kernel, bias):
-  return _heavy(x, heavy_kernel, kernel, bias), (x, heavy_kernel, kernel)
+_heavy = functools.partial(jax.custom_vjp, nondiff_argnums=(0,))(_forward)
 
 
-def _heavy_bwd(residuals, delta):
-  x, heavy_kernel, kernel = residuals
-  dx = delta @ kernel.T + 2 * x * (delta @ heavy_kernel.T)  # delta . [W + 2 X H]
-  dheavy_kernel = (x * x).T @ delta  # the square in the place of the input
-  dkernel = x.T @ delta  # 'stays the same, along with the weight gradient'
-  dbias = delta.sum(0)
-  return dx, dheavy_kernel, dkernel, dbias
+def _heavy_fwd(how, x, heavy_kernel, kernel, bias):
+  return _forward(how, x, heavy_kernel, kernel, bias), (x, heavy_kernel, kernel, bias)
+
+
+def _heavy_bwd(how, residuals, delta):
+  x, heavy_kernel, kernel, bias = residuals
+  wide_x, wide_heavy, wide_delta = _products.wide(x, heavy_kernel, delta)
+  dx = 2 * wide_x * _products.to_inputs(wide_delta, wide_heavy, x, how)  # delta . 2 X H
+  # The square in the place of the input.
+  dheavy_kernel = _products.to_kernel(wide_x * wide_x, wide_delta, heavy_kernel, how)
+  dkernel = None
+  if kernel is not None:
+    dx = dx + _products.to_inputs(delta, kernel, x, how)  # delta . W
+    # 'Stays the same, along with the weight gradient'.
+    dkernel = _products.to_kernel(x, delta, kernel, how)
+  return dx.astype(x.dtype), dheavy_kernel, dkernel, _products.to_bias(delta, bias)
 
 
 _heavy.defvjp(_heavy_fwd, _heavy_bwd)

@@ -8,34 +8,49 @@ symmetric matrices, which is what the paper updates with. Both walk the same tra
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _arguments, _symmetric, _tiles
+from qnn_jax.ops import _arguments, _mesh, _products, _symmetric, _tiles
+from qnn_jax.ops._products import How
 
 
 def quadratic(
-  x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array, *, cache: bool = True
+  x: jax.Array,
+  q: jax.Array,
+  kernel: jax.Array | None,
+  bias: jax.Array | None,
+  *,
+  cache: bool = True,
+  derivative: str = "closed_form",
+  precision=None,
+  preferred_element_type=None,
+  out_sharding=None,
 ) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every symmetric Q_k in packed storage.
+
+  The form a^T Q a of float16 is taken in float32.
 
   Args:
     x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
     q: [P, m], P = n(n+1)/2, upper triangles in `np.triu_indices` order.
-    kernel: [n, m], the transpose of the paper's W^l.
-    bias: [m].
+    kernel: [n, m], the transpose of the paper's W^l, or None for a^T Q a alone.
+    bias: [m], or None for none.
     cache: whether V of (44) is kept for the backward pass ('Cache for BP' in Algorithm 1): B n m
       numbers for a batch of B, 4 MB for 128 rows of 784 -> 10 in float32. False makes V anew
-      there, a tenth to two fifths more time for value and gradient.
+      there, a tenth to two fifths more time for value and gradient. Autodiff does not look at it.
+    derivative, precision, preferred_element_type, out_sharding: as in `affine`. Both derivatives
+      give the same numbers.
 
   Returns:
     z [..., m].
 
   Raises:
-    InputError: if the shapes do not fit.
+    InputError: if the shapes do not fit, or for an unknown derivative.
 
   Source: (24). Backwards (28), (31), (37) and the bracket of (47).
 
@@ -44,33 +59,48 @@ def quadratic(
   >>> quadratic(x, q, jnp.zeros((2, 1)), jnp.zeros(1)).tolist()
   [10.0]
   """
+  _arguments.check_derivative("quadratic", derivative)
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
-  m = _arguments.last_axis("quadratic", "bias", bias)
-  n = x.shape[-1] if x.ndim else 0
+  n, m = _arguments.sizes("quadratic", x, q=q, kernel=kernel, bias=bias)
   expected = {
     "q": (q, (_symmetric.packed_size(n), m)),
     "kernel": (kernel, (n, m)),
     "bias": (bias, (m,)),
   }
   _arguments.check_shapes("quadratic", x, expected)
-  rows = _arguments.as_rows(x)
+  how = How(precision, preferred_element_type, out_sharding)
+  split = _mesh.on_mesh(x, q, kernel, bias)
+  x, q, kernel, bias = _mesh.vary_alike(*_placed(x, q, out_sharding), kernel, bias)
+  if derivative == "autodiff":
+    return _products.plus_affine(_form(how, x, _symmetric.unpack(q))[0], x, kernel, bias, how)
   # Measured, docs/performance.md: below this the plain form's few large steps are faster.
-  tiled = n >= 64 and n * m >= 2048 or not cache
-  form = functools.partial(_tiled, cache) if tiled and rows.size and m else _quadratic
-  return form(rows, q, kernel, bias).reshape(*x.shape[:-1], m)
+  large = n >= 64 and n * m >= 2048 or not cache
+  tiled = large and m > 0 and 0 not in x.shape and not split
+  return by_closed_form(Plan(how, tiled, cache), x, q, kernel, bias)
 
 
-def quadratic_full(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+def quadratic_full(
+  x: jax.Array,
+  q: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  *,
+  precision=None,
+  preferred_element_type=None,
+  out_sharding=None,
+) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every Q_k a full symmetric matrix: the paper's form.
 
   The gradient with respect to q is delta (x) M(a) of (37): the derivative with both halves moving
-  together, twice on off-diagonal entries what autodiff of the same expression gives.
+  together, twice on off-diagonal entries what autodiff of the same expression gives. Hence this op
+  has no derivative="autodiff"; for forward mode take `quadratic`, with q in packed storage (`pack`).
 
   Args:
     x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
     q: [m, n, n], symmetric in the last two axes: (47) holds for no other.
     kernel: [n, m], the transpose of the paper's W^l.
-    bias: [m].
+    bias: [m], or None for none.
+    precision, preferred_element_type, out_sharding: as in `affine`.
 
   Returns:
     z [..., m].
@@ -87,12 +117,29 @@ def quadratic_full(x: jax.Array, q: jax.Array, kernel: jax.Array, bias: jax.Arra
   [10.0]
   """
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
-  m = _arguments.last_axis("quadratic_full", "bias", bias)
-  n = x.shape[-1] if x.ndim else 0
+  n, m = _arguments.sizes("quadratic_full", x, kernel=kernel, bias=bias)
   expected = {"q": (q, (m, n, n)), "kernel": (kernel, (n, m)), "bias": (bias, (m,))}
   _arguments.check_shapes("quadratic_full", x, expected)
   _check_symmetric(q)
-  return _quadratic_full(_arguments.as_rows(x), q, kernel, bias).reshape(*x.shape[:-1], m)
+  how = How(precision, preferred_element_type, out_sharding)
+  x, q = _placed(x, q, out_sharding, neurons=0)
+  return _quadratic_full(how, *_mesh.vary_alike(x, q, kernel, bias))
+
+
+def _placed(x, q, out_sharding, neurons=-1):
+  """x and q on a mesh so that a sample's a^T Q_k a is one device's work: not split in their inputs.
+
+  Where the user says where z goes, the batch and the neurons go there before the product.
+  """
+  if _mesh.sharding(x) is None and _mesh.sharding(q) is None:
+    return _mesh.whole_rows(x), q
+  batch, m = _mesh.spec_of(x)[:-1], _mesh.spec_of(q)[neurons]
+  if out_sharding is not None:
+    spec = getattr(out_sharding, "spec", out_sharding)
+    *batch, m = (*spec, *[None] * (x.ndim - len(spec)))
+  places = [None] * q.ndim
+  places[neurons] = m
+  return _mesh.moved(x, *batch, None), _mesh.moved(q, *places)
 
 
 def _check_symmetric(q):
@@ -113,74 +160,102 @@ def _check_symmetric(q):
     )
 
 
-@jax.custom_vjp
-def _quadratic(x, q, kernel, bias):
-  return _quadratic_fwd(x, q, kernel, bias)[0]
+class Plan(NamedTuple):
+  """How `by_closed_form` goes about it: the products' options, Q in tiles or whole, V kept or not."""
 
-
-def _quadratic_fwd(x, q, kernel, bias):
-  z, (x, v, kernel) = _quadratic_full_fwd(x, _symmetric.unpack(q), kernel, bias)
-  return z, (x, v, kernel)
-
-
-def _quadratic_bwd(residuals, delta):
-  dx, dq, dkernel, dbias = _backward(residuals, delta)
-  # One packed entry is one variable: M(a)_ij of (35) once, not once for each half.
-  return dx, _symmetric.pack(dq), dkernel, dbias
-
-
-_quadratic.defvjp(_quadratic_fwd, _quadratic_bwd)
+  how: How = How()
+  tiled: bool = False
+  cache: bool = True
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _tiled(cache, x, q, kernel, bias):
-  return _tiled_fwd(cache, x, q, kernel, bias)[0]
+def by_closed_form(plan, x, q, kernel, bias):
+  return _quadratic_fwd(plan, x, q, kernel, bias)[0]
 
 
-def _tiled_fwd(cache, x, q, kernel, bias):
-  form, residuals = _tiles.forward(x, q, cache)
-  return form + x @ kernel + bias, (residuals, kernel)  # (24)
+def _quadratic_fwd(plan, x, q, kernel, bias):
+  wide_x, wide_q = _products.wide(x, q)
+  if plan.tiled:
+    how = plan.how.form(wide_x.dtype)
+    rows, cached = _tiles.forward(_arguments.as_rows(wide_x), wide_q, plan.cache, how)
+    form = rows.reshape(*x.shape[:-1], q.shape[-1])
+  else:
+    form, v = _form(plan.how, wide_x, _symmetric.unpack(wide_q))
+    cached = v if plan.cache else None
+  z = _products.plus_affine(form, x, kernel, bias, plan.how)  # (24)
+  return z, (x, q, kernel, bias, cached)  # 'Cache for BP' in Algorithm 1
 
 
-def _tiled_bwd(cache, residuals, delta):
-  residuals, kernel = residuals
-  dx, dq = _tiles.backward(residuals, delta)
-  dkernel = residuals[0].T @ delta  # (31)
-  dbias = delta.sum(0)  # (28)
-  return dx + delta @ kernel.T, dq, dkernel, dbias  # (47) without g'
+def _quadratic_bwd(plan, residuals, delta):
+  x, q, kernel, bias, cached = residuals
+  wide_x, wide_q, wide_delta = _products.wide(x, q, delta)
+  if plan.tiled:
+    rows = [_arguments.as_rows(a) for a in (wide_x, wide_delta)]
+    dx, dq = _tiles.backward(*rows, wide_q, cached, plan.how)
+    dx = dx.reshape(x.shape)
+  else:
+    v = _form(plan.how, wide_x, _symmetric.unpack(wide_q))[1] if cached is None else cached
+    dx, dq = _form_backward(plan.how, wide_x, v, wide_delta, _mesh.spec_of(q)[-1])
+    # One packed entry is one variable: M(a)_ij of (35) once, not once for each half.
+    dq = _symmetric.pack(dq)
+  return _with_affine(plan.how, dx, dq, delta, x, q, kernel, bias)
 
 
-_tiled.defvjp(_tiled_fwd, _tiled_bwd)
+by_closed_form.defvjp(_quadratic_fwd, _quadratic_bwd)
 
 
-@jax.custom_vjp
-def _quadratic_full(x, q, kernel, bias):
-  return _quadratic_full_fwd(x, q, kernel, bias)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _quadratic_full(how, x, q, kernel, bias):
+  return _quadratic_full_fwd(how, x, q, kernel, bias)[0]
 
 
-def _quadratic_full_fwd(x, q, kernel, bias):
-  v = jnp.einsum("Bi,mij->Bmj", x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
-  z = jnp.einsum("Bmj,Bj->Bm", v, x) + x @ kernel + bias  # (24)
-  return z, (x, v, kernel)  # 'Cache for BP' in Algorithm 1
+def _quadratic_full_fwd(how, x, q, kernel, bias):
+  form, v = _form(how, *_products.wide(x, q))
+  return _products.plus_affine(form, x, kernel, bias, how), (x, q, kernel, bias, v)
 
 
-def _quadratic_full_bwd(residuals, delta):
-  dx, dq, dkernel, dbias = _backward(residuals, delta)
+def _quadratic_full_bwd(how, residuals, delta):
+  x, q, kernel, bias, v = residuals
+  wide_x, wide_delta = _products.wide(x, delta)
+  dx, dq = _form_backward(how, wide_x, v, wide_delta, _mesh.spec_of(q)[0])
   # (37) is symmetric, its rounding is not: over a long run the halves of Q would drift apart.
-  return dx, (dq + dq.swapaxes(1, 2)) / 2, dkernel, dbias
-
-
-def _backward(residuals, delta):
-  x, v, kernel = residuals
-  dx = delta @ kernel.T + 2 * jnp.einsum("Bm,Bmj->Bj", delta, v)  # (47) without g'
-  outer = jnp.einsum("Bm,Bi,Bj->mij", delta, x, x)
-  dq = outer * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))  # (37) with M(a) of (35)
-  dkernel = x.T @ delta  # (31)
-  dbias = delta.sum(0)  # (28)
-  return dx, dq, dkernel, dbias
+  dq = (dq + dq.swapaxes(1, 2)) / 2
+  return _with_affine(how, dx, dq, delta, x, q, kernel, bias)
 
 
 _quadratic_full.defvjp(_quadratic_full_fwd, _quadratic_full_bwd)
+
+
+def _form(how, x, q):
+  """x [..., n], full q [m, n, n] -> (a^T Q a [..., m], V [..., m, n])."""
+  how = how.form(x.dtype)
+  einsum = functools.partial(
+    jnp.einsum, precision=how.precision, preferred_element_type=how.preferred_element_type
+  )
+  v = einsum("...i,mij->...mj", x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
+  return einsum("...mj,...j->...m", v, x), v
+
+
+def _form_backward(how, x, v, delta, neurons):
+  """The derivatives of a^T Q a by a and by a full Q, whose neurons are split over `neurons`."""
+  dx = 2 * jnp.einsum(  # (47) without g' and W
+    "...m,...mj->...j", delta, v, precision=how.precision, out_sharding=_mesh.sharding(x)
+  )
+  outer = delta[..., :, None] * x[..., None, :]
+  batch = tuple(range(x.ndim - 1))
+  place = _mesh.sharding_like(x, neurons, None, None)
+  dq = _products.dot(outer, x, batch, batch, how, place)
+  return dx, dq * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))  # (37) with M(a) of (35)
+
+
+def _with_affine(how, dx, dq, delta, x, q, kernel, bias):
+  """The derivatives of every argument, those of x W + b added to those of the form."""
+  dkernel = None
+  if kernel is not None:
+    dx = dx + _products.to_inputs(delta, kernel, x, how)  # (47): W^T delta
+    dkernel = _products.to_kernel(x, delta, kernel, how)  # (31)
+  dbias = _products.to_bias(delta, bias)  # (28)
+  return dx.astype(x.dtype), dq.astype(q.dtype), dkernel, dbias
 
 
 def quadratic_reference(x, q, kernel, bias):

@@ -1,26 +1,41 @@
 """The reduced-parameter quadratic neuron, z = (W a + b) * (U a + c): (52); backwards (56)-(65)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from qnn_jax.ops import _arguments
+from qnn_jax.ops import _arguments, _mesh, _products
+from qnn_jax.ops._products import How
 
 
 def reduced_quadratic(
-  x: jax.Array, w: jax.Array, b: jax.Array, u: jax.Array, c: jax.Array
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  u: jax.Array,
+  c: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  precision=None,
+  preferred_element_type=None,
+  out_sharding=None,
 ) -> jax.Array:
   """z = (W a + b) * (U a + c), the product of two affine maps of the same input.
 
+  The second map and the product of float16 are taken in float32.
+
   Args:
     x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
-    w, u: [n, m], the transposes of the paper's W^l and U^l.
-    b, c: [m].
+    kernel, u: [n, m], the transposes of the paper's W^l and U^l.
+    bias, c: [m], the paper's b^l and c^l; None for none.
+    derivative, precision, preferred_element_type, out_sharding: as in `affine`.
 
   Returns:
     z [..., m].
 
   Raises:
-    InputError: if the shapes do not fit.
+    InputError: if the shapes do not fit, or for an unknown derivative.
 
   Source: (52). Backwards (56), (57), (59), (60) and the bracket of (65); Algorithm 2 prints the
   updates of b and c with v1 and v2 exchanged, (59) and (60) are right.
@@ -29,74 +44,80 @@ def reduced_quadratic(
   >>> reduced_quadratic(jnp.ones((2, 3)), ones, jnp.ones(1), ones, jnp.zeros(1)).tolist()
   [[12.0], [12.0]]
   """
-  x, w, b, u, c = _arguments.promote(x, w, b, u, c)
-  m = _arguments.last_axis("reduced_quadratic", "b", b)
-  n = x.shape[-1] if x.ndim else 0
-  expected = {"w": (w, (n, m)), "b": (b, (m,)), "u": (u, (n, m)), "c": (c, (m,))}
+  _arguments.check_derivative("reduced_quadratic", derivative)
+  x, kernel, bias, u, c = _arguments.promote(x, kernel, bias, u, c)
+  n, m = _arguments.sizes("reduced_quadratic", x, kernel=kernel, bias=bias, u=u, c=c)
+  expected = {"kernel": (kernel, (n, m)), "bias": (bias, (m,)), "u": (u, (n, m)), "c": (c, (m,))}
   _arguments.check_shapes("reduced_quadratic", x, expected)
-  rows = _arguments.as_rows(x)
+  how = How(precision, preferred_element_type, out_sharding)
+  args = _mesh.vary_alike(x, kernel, bias, u, c)
+  if derivative == "autodiff":
+    return _factors(how, *args)[0]
   # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
-  form = _one_product if len(rows) > 1 and m <= 32 else _reduced_quadratic
-  return form(rows, w, b, u, c).reshape(*x.shape[:-1], m)
+  joint = x.ndim > 1 and x.size != n and m <= 32
+  return _reduced_quadratic(how, joint, *args)
 
 
-@jax.custom_vjp
-def _reduced_quadratic(x, w, b, u, c):
-  return (x @ w + b) * (x @ u + c)
+def _factors(how, x, kernel, bias, u, c):
+  """(z, v1, v2) of Algorithm 2."""
+  v1 = _products.affine(x, kernel, bias, how)
+  wide_x, wide_u = _products.wide(x, u)
+  v2 = _products.affine(wide_x, wide_u, c, how.form(wide_x.dtype))
+  return (v1 * v2).astype(v1.dtype), v1, v2
 
 
-def _reduced_quadratic_fwd(x, w, b, u, c):
-  v1 = x @ w + b  # 'Cache for BP' in Algorithm 2
-  v2 = x @ u + c
-  return v1 * v2, (x, w, u, v1, v2)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _reduced_quadratic(how, joint, x, kernel, bias, u, c):
+  return _factors(how, x, kernel, bias, u, c)[0]
 
 
-def _reduced_quadratic_bwd(residuals, delta):
-  x, w, u, v1, v2 = residuals
-  delta_v1 = delta * v1
+def _reduced_quadratic_fwd(how, joint, x, kernel, bias, u, c):
+  z, v1, v2 = _factors(how, x, kernel, bias, u, c)
+  return z, (x, kernel, bias, u, c, v1, v2)  # v1, v2: 'Cache for BP' in Algorithm 2
+
+
+def _reduced_quadratic_bwd(how, joint, residuals, delta):
+  x, kernel, bias, u, c, v1, v2 = residuals
+  wide_x, wide_kernel, wide_u, delta, v1 = _products.wide(x, kernel, u, delta, v1)
   delta_v2 = delta * v2
-  dx = delta_v1 @ u.T + delta_v2 @ w.T  # (65) without g'
-  dw = x.T @ delta_v2  # (56)
-  db = delta_v2.sum(0)  # (59)
-  du = x.T @ delta_v1  # (57)
-  dc = delta_v1.sum(0)  # (60)
-  return dx, dw, db, du, dc
+  delta_v1 = delta * v1
+  if joint and _mesh.spec_of(kernel) == _mesh.spec_of(u):
+    dx, dkernel, du = _side_by_side(how, wide_x, wide_kernel, wide_u, delta_v2, delta_v1)
+  else:
+    dx = _products.to_inputs(delta_v1, wide_u, x, how)  # (65) without g', its first
+    dx = dx + _products.to_inputs(delta_v2, wide_kernel, x, how)  # and its second term
+    dkernel = _products.to_kernel(wide_x, delta_v2, kernel, how)  # (56)
+    du = _products.to_kernel(wide_x, delta_v1, u, how)  # (57)
+  dbias = _products.to_bias(delta_v2, bias)  # (59)
+  dc = _products.to_bias(delta_v1, c)  # (60)
+  return dx.astype(x.dtype), dkernel.astype(kernel.dtype), dbias, du.astype(u.dtype), dc
+
+
+def _side_by_side(how, x, kernel, u, delta_v2, delta_v1):
+  """(dx, dkernel, du) with W and U side by side, so that x and dx are passed over once each.
+
+  On an axis of their own, [.., 2, m]: joining the neurons' axes would break one that is split.
+  """
+  deltas = jnp.stack([delta_v2, delta_v1], -2)
+  kernels = jnp.stack([kernel, u], 1)
+  last_two = deltas.ndim - 2, deltas.ndim - 1
+  dx = _products.dot(deltas, kernels, last_two, (1, 2), how, _mesh.sharding(x))  # (65)
+  batch = tuple(range(x.ndim - 1))
+  inputs, neurons = _mesh.spec_of(kernel)
+  place = _mesh.sharding_like(kernel, inputs, None, neurons)
+  both = _products.dot(x, deltas, batch, batch, how, place)
+  return dx, both[:, 0], both[:, 1]  # (56), (57)
 
 
 _reduced_quadratic.defvjp(_reduced_quadratic_fwd, _reduced_quadratic_bwd)
 
 
-@jax.custom_vjp
-def _one_product(x, w, b, u, c):
-  """The same with W and U side by side, so that x is read once each way."""
-  return _one_product_fwd(x, w, b, u, c)[0]
-
-
-def _one_product_fwd(x, w, b, u, c):
-  wu = jnp.concatenate([w, u], 1)
-  v1, v2 = jnp.split(x @ wu, 2, 1)
-  v1, v2 = v1 + b, v2 + c
-  return v1 * v2, (x, w, u, v1, v2)
-
-
-def _one_product_bwd(residuals, delta):
-  x, w, u, v1, v2 = residuals
-  deltas = jnp.concatenate([delta * v2, delta * v1], 1)
-  dx = deltas @ jnp.concatenate([w, u], 1).T  # (65) without g'
-  dw, du = jnp.split(x.T @ deltas, 2, 1)  # (56), (57)
-  db, dc = jnp.split(deltas.sum(0), 2)  # (59), (60)
-  return dx, dw, db, du, dc
-
-
-_one_product.defvjp(_one_product_fwd, _one_product_bwd)
-
-
-def reduced_quadratic_reference(x, w, b, u, c):
+def reduced_quadratic_reference(x, kernel, bias, u, c):
   """(51) transcribed for one sample: x [n] -> z [m]."""
-  n, m = w.shape
+  n, m = kernel.shape
   z = []
   for k in range(m):
-    first = b[k] + sum(w[i, k] * x[i] for i in range(n))
+    first = bias[k] + sum(kernel[i, k] * x[i] for i in range(n))
     second = c[k] + sum(u[i, k] * x[i] for i in range(n))
     z.append(first * second)
   return jnp.stack(z)

@@ -1,9 +1,9 @@
 """x^T Q x for a batch, packed Q, a tile of columns at a time: (24), (37) and (47) at batch speed.
 
 Let S be Q's upper triangle with half its diagonal, so that Q = S + S^T and a^T Q a = 2 a^T S a.
-Columns J = [j0, j1) of S are a matrix [j1, |J| m]: each of its rows is one run of packed storage,
+Columns J = [j0, j1) of S are a block [j1, |J|, m]: each of its rows is one run of packed storage,
 so taking them out is a copy, and nothing below the diagonal is made or multiplied. With
-E = 2 delta a^T as [B, |J| m] a tile costs three matrix products, half of those of a full Q each:
+E = 2 delta a^T as [B, |J|, m] a tile costs three matrix products, half of those of a full Q each:
 
   forward     V_J = A S_J,  z += 2 V_J a_J
   backward    dS_J = A^T E,  da += E S_J^T,  da_J += 2 delta V_J
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qnn_jax.ops import _symmetric
+from qnn_jax.ops import _mesh, _symmetric
 
 _MOST = 7
 
@@ -37,73 +37,87 @@ def tiles(n: int, m: int) -> list[tuple[int, int]]:
 
 
 # Compiled as one where nothing around them is: each of their many steps has shapes of its own.
-@functools.partial(jax.jit, static_argnames="cache", inline=True)
-def forward(x, q, cache):
-  """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], residuals)."""
+@functools.partial(jax.jit, static_argnames=("cache", "how"), inline=True)
+def forward(x, q, cache, how):
+  """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], what `backward` takes of it)."""
   n, m = x.shape[-1], q.shape[-1]
-  z = jnp.zeros((len(x), m), x.dtype)
+  element = how.preferred_element_type
+  z = _mesh.vary(jnp.zeros((x.shape[0], m), element), _mesh.varying(x))
   cached, before, wait = [], z, _wait(q, cache)
   for j0, j1 in tiles(n, m):
-    v = _v(x, _columns(q, n, j0, j1, after=before if wait else None), j0, j1)
-    before, z = z, z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1])
+    v = _v(x, _columns(q, n, j0, j1, after=before if wait else None), j1, how)
+    before, z = z, z + 2 * jnp.einsum("Bjm,Bj->Bm", v, x[:, j0:j1], preferred_element_type=element)
     cached.append(v)
-  return z, (x, q, z[:1, :1], cached if cache else None)
+  return z, (z[:1, :1], cached if cache else None)
 
 
-@functools.partial(jax.jit, inline=True)
-def backward(residuals, delta):
+@functools.partial(jax.jit, static_argnames="how", inline=True)
+def backward(x, delta, q, residuals, how):
   """delta [B, m] -> (dx [B, n] of the quadratic part alone, dq [P, m])."""
-  x, q, z, cached = residuals
+  z, cached = residuals
   n, m = x.shape[-1], q.shape[-1]
-  dx = jnp.zeros_like(x)
+  einsum = functools.partial(jnp.einsum, precision=how.precision)
+  dx = _mesh.vary(jnp.zeros(x.shape, jnp.result_type(x, delta)), _mesh.varying(x))
   twice = 2 * delta
-  outer = _outer_with(twice, max(j1 - j0 for j0, j1 in tiles(n, m)))
+  whole = _mesh.on_one_device(x)
+  outer = _outer_with(twice, max(j1 - j0 for j0, j1 in tiles(n, m)), whole)
   products, before, last = [], z, z
   wait = _wait(q, cached is not None)
   for t, (j0, j1) in enumerate(tiles(n, m)):
     s = _columns(q, n, j0, j1, after=before if wait else None)
-    v = cached[t] if cached is not None else _v(x, s, j0, j1)
+    v = cached[t] if cached is not None else _v(x, s, j1, how)
     e = outer(x[:, j0:j1])
-    products.append((x[:, :j1].T @ e).reshape(j1, j1 - j0, m))  # (37), the upper halves
-    dx = dx.at[:, :j1].add(jnp.einsum("Bk,ik->Bi", e, s))  # (47): a's second place in a^T S a
-    dx = dx.at[:, j0:j1].add(jnp.einsum("Bm,Bjm->Bj", twice, v))  # and its first
+    products.append(einsum("Bi,Bjm->ijm", x[:, :j1], e))  # (37), the upper halves
+    # (47): a's second place in a^T S a.
+    if whole:  # As matrices it costs no transposed copy of S, but joins the neurons' axis.
+      second = einsum("Bk,ik->Bi", e.reshape(e.shape[0], -1), s.reshape(j1, -1))
+    else:
+      second = einsum("Bjm,ijm->Bi", e, s)
+    dx = dx.at[:, :j1].add(second)
+    dx = dx.at[:, j0:j1].add(einsum("Bm,Bjm->Bj", twice, v))  # and its first
     before, last = last, dx
   return dx, _packed(products, n, m)
 
 
-def _outer_with(delta, widest):
-  """x [B, k] -> E [B, k m], x's outer product with delta [B, m], for k up to `widest`.
+def _outer_with(delta, widest, whole):
+  """x [B, k] -> E [B, k, m], x's outer product with delta [B, m], for k up to `widest`.
 
   XLA for CPU has vector loops for a product of equal shapes only: from 128 rows on it is faster to
   repeat delta, the whole backward pass by a tenth, for `widest` m B numbers more of memory.
   """
-  m = delta.shape[1]
-  if len(delta) < 128:
-    return lambda x: (x[:, :, None] * delta[:, None]).reshape(len(x), -1)
+  rows, m = delta.shape
+  if not whole or not isinstance(rows, int) or rows < 128:
+    return lambda x: x[:, :, None] * delta[:, None]
   repeated = jnp.concatenate([delta] * widest, 1)
-  return lambda x: jnp.repeat(x, m, 1) * repeated[:, : x.shape[1] * m]
+  flat = lambda x: jnp.repeat(x, m, 1) * repeated[:, : x.shape[1] * m]
+  return lambda x: flat(x).reshape(rows, x.shape[1], m)
 
 
-def _v(x, s, j0, j1):
-  return (x[:, :j1] @ s).reshape(len(x), j1 - j0, -1)
+def _v(x, s, j1, how):
+  return jnp.einsum(
+    "Bi,ijm->Bjm",
+    x[:, :j1],
+    s,
+    precision=how.precision,
+    preferred_element_type=how.preferred_element_type,
+  )
 
 
 def _columns(q, n, j0, j1, after):
-  """S_J as [j1, |J| m]."""
-  m = q.shape[-1]
+  """S_J as [j1, |J|, m]."""
   starts = np.array([_start(n, i) + j0 - i for i in range(j1)], np.int32) + _zero(after)
   window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)
   runs = jax.vmap(window)(starts)
   # At the diagonal a run begins in the row above it.
   i = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 0)
   j = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 1) + j0
-  s = jnp.where(i < j, runs, jnp.where(i == j, runs / 2, 0))
-  return s.reshape(j1, (j1 - j0) * m)
+  return jnp.where(i < j, runs, jnp.where(i == j, runs / 2, 0))
 
 
 def _packed(products, n, m):
   """The tiles dS_J [j1, |J|, m] as packed dq [P, m]: a row of tiles is one run of it."""
   dq = jnp.zeros((_symmetric.packed_size(n), m), products[0].dtype)
+  dq = _mesh.vary(dq, _mesh.varying(products[0]))
   rows, columns = np.triu_indices(n)
   for t, (i0, i1) in enumerate(tiles(n, m)):
     below = jnp.concatenate([product[i0:i1] for product in products[t:]], 1)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from qnn_jax import complexity
+from qnn_jax import complexity, heads
 from qnn_jax.reports.paper import Cell, Row, Stats, rows_of
 from qnn_jax.reports.summary import Run
 from qnn_jax.reports.welch import CellTest
@@ -129,8 +129,8 @@ def _outperforms(table):
   """'QNN and RPQNN significantly outperform the standard ANN model when ... are small'."""
   for model in ("qnn", "rpqnn"):
     text = (
-      f"{model.upper()} significantly outperforms ANN where data, epochs and hidden neurons are few: "
-      f"{model.upper()} less ANN at 600/5/10"
+      f"{heads.title(model)} significantly outperforms ANN where data, epochs and hidden neurons are few: "
+      f"{heads.title(model)} less ANN at 600/5/10"
     )
     rows = table.where(train_size=600, epochs=5, hidden=10)
     differences = table.differences(rows, model, "ann") if rows else []
@@ -252,7 +252,9 @@ def _cost():
 def _table5(tests):
   """Table 5's accuracies are Table 4's means at 60000/5/30."""
   for model in ("ann", "qnn", "rpqnn"):
-    text = f"Table 5's accuracy of {model.upper()} (60,000 samples, 5 epochs, 30 hidden neurons)"
+    text = (
+      f"Table 5's accuracy of {heads.title(model)} (60,000 samples, 5 epochs, 30 hidden neurons)"
+    )
     found = [test for test in tests if test.cell == Cell(*TABLE5, model)]
     if not found:
       yield _missing(text)

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 YELLOW, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#555555"
-MODEL_COLOURS = {"ann": BLUE, "qnn": ORANGE, "rpqnn": GREEN, "heavy": PURPLE}
 
 # Inches; set by hand, so that no text is clipped or moved whatever the number of panels.
 _LEFT, _RIGHT, _GAP, _LEGEND, _XLABEL, _HEADING, _LINE = 1.05, 0.25, 1.1, 0.42, 0.62, 0.85, 0.21

@@ -4,8 +4,9 @@ import csv
 import importlib.resources
 from typing import NamedTuple
 
+from qnn_jax import heads
+
 PAPER_MODELS = ("ann", "qnn", "rpqnn")
-_MODEL_ORDER = (*PAPER_MODELS, "heavy")
 
 
 class Cell(NamedTuple):
@@ -62,7 +63,7 @@ def cell_order(cell: Cell) -> tuple:
 
 
 def models_of(cells) -> tuple[str, ...]:
-  """The models among the cells: the paper's three, then heavy, then any other by name."""
+  """The models among the cells: the registered heads in their order, then others by name."""
   return tuple(sorted({cell.model for cell in cells}, key=_model_rank))
 
 
@@ -72,5 +73,5 @@ def rows_of(cells) -> tuple[Row, ...]:
 
 
 def _model_rank(model: str) -> tuple[int, str]:
-  known = model in _MODEL_ORDER
-  return _MODEL_ORDER.index(model) if known else len(_MODEL_ORDER), model
+  order = heads.names()
+  return order.index(model) if model in order else len(order), model

@@ -11,19 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from qnn_jax import heads
 from qnn_jax.atomic import atomic_write_bytes
 from qnn_jax.errors import InputError
 from qnn_jax.reports.fidelity import fidelity, fidelity_line
 from qnn_jax.reports.paper import Cell, Stats, models_of
 from qnn_jax.reports.summary import CellSummary
 
-# Okabe and Ito's colours, told apart with any colour vision; the markers help in grey.
-_STYLES = {
-  "ann": ("#0072B2", "o"),
-  "qnn": ("#D55E00", "s"),
-  "rpqnn": ("#009E73", "^"),
-  "heavy": ("#CC79A7", "D"),
-}
+# For models that no head knows: what `heads` leaves of Okabe and Ito's colours.
 _OTHER_STYLES = (("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"))
 _GREY = "#555555"
 
@@ -166,7 +161,8 @@ def _wrap(line: str, characters: int) -> list[str]:
 
 def _styles(models) -> dict[str, tuple[str, str]]:
   others = iter(_OTHER_STYLES * len(models))
-  return {model: _STYLES[model] if model in _STYLES else next(others) for model in models}
+  known = {name: (heads.get(name).colour, heads.get(name).marker) for name in heads.names()}
+  return {model: known[model] if model in known else next(others) for model in models}
 
 
 def _draw_panel(ax, size, epochs, ours, paper, styles) -> None:
@@ -218,7 +214,7 @@ def _legend(figure, styles, ours_label: str, with_paper: bool) -> None:
     Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=1.6)
     for colour, marker in styles.values()
   ]
-  labels = [model.upper() for model in styles]
+  labels = [heads.title(model) for model in styles]
   # A line over a band, drawn in one place of the legend.
   band = Patch(color=_GREY, alpha=0.25, linewidth=0)
   handles.append((band, Line2D([], [], color=_GREY, marker="o", markersize=4, linewidth=1.6)))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from qnn_jax import heads
 from qnn_jax.reports import panels
 from qnn_jax.reports.paper import models_of, read_paper_table4
 from qnn_jax.reports.rows import csv_text, markdown_table
@@ -107,7 +108,7 @@ def figure(found: Sequence[Row]) -> Figure:
     for model in models:
       points = [(getattr(by[r, model], name), places[r]) for r in recipes if (r, model) in by]
       points = [(x, y) for x, y in points if x is not None]
-      colour = panels.MODEL_COLOURS.get(model, panels.BLACK)
+      colour = heads.get(model).colour
       ax.plot(*zip(*points), "o", color=colour, label=model, markersize=6, alpha=0.9)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
+from qnn_jax import heads
 from qnn_jax.reports.fidelity import fidelity, fidelity_line
 from qnn_jax.reports.paper import PAPER_MODELS, Cell, Row, Stats, cell_order, models_of, rows_of
 from qnn_jax.reports.summary import CellSummary
@@ -92,7 +93,8 @@ def to_markdown(summary: Summary, paper: Paper) -> str:
   it once rendered, so that the table stays as narrow as the paper's.
   """
   models = _models(summary)
-  heads = [head for m in models for head in (f"{m.upper()} μ ± σ", f"{m.upper()} best/worst")]
+  titles = [heads.title(model) for model in models]
+  columns = [column for title in titles for column in (f"{title} μ ± σ", f"{title} best/worst")]
   lines = [
     "# Table 4: test accuracy on MNIST, in percent",
     "",
@@ -100,8 +102,8 @@ def to_markdown(summary: Summary, paper: Paper) -> str:
     "",
     f"In each cell ours, then *the paper's*. {_runs_note(summary)}",
     "",
-    _markdown_row(["Data size", "Max epochs", "Hidden neurons", *heads]),
-    _markdown_row(["---:"] * (3 + len(heads))),
+    _markdown_row(["Data size", "Max epochs", "Hidden neurons", *columns]),
+    _markdown_row(["---:"] * (3 + len(columns))),
   ]
   previous = Row(None, None, None)
   for row in rows_of(summary):
@@ -124,13 +126,15 @@ def to_tex(summary: Summary, paper: Paper) -> str:
   models = _models(summary)
   theirs = [model for model in models if model in PAPER_MODELS]
   count = len(models) + len(theirs)
-  heads = [rf"\multicolumn{{{1 + (model in theirs)}}}{{c}}{{{model.upper()}}}" for model in models]
+  first = [
+    rf"\multicolumn{{{1 + (model in theirs)}}}{{c}}{{{heads.title(model)}}}" for model in models
+  ]
   second = [name for model in models for name in _columns(model, "ours", "paper")]
   lines = [
     "% Test accuracy on MNIST in percent, mean and standard deviation. Needs \\usepackage{booktabs}.",
     rf"\begin{{tabular}}{{rrr{'c' * count}}}",
     r"\toprule",
-    _tex_row(["", "", "", *heads]),
+    _tex_row(["", "", "", *first]),
     _tex_row(["Samples", "Epochs", "Hidden", *second]),
   ]
   previous = Row(None, None, None)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from qnn_jax import heads
 from qnn_jax.errors import InputError
 from qnn_jax.reports import panels
 
@@ -117,7 +118,7 @@ def to_markdown(timings: Sequence[Timing], setting: str) -> str:
   ]
   for row in rows(timings):
     lines.append(
-      f"| {row['seeds']} | {row['model'].upper()} | {row['seconds']:.2f} | {row['ratio']:.2f} "
+      f"| {row['seeds']} | {heads.title(row['model'])} | {row['seconds']:.2f} | {row['ratio']:.2f} "
       f"| {row['paper_ratio']} | {row['accuracy']:.2f} | {row['paper_accuracy']} |"
     )
   return "\n".join(lines) + "\n"
@@ -151,7 +152,7 @@ def figure(timings: Sequence[Timing], setting: str) -> Figure:
       )
     handles.append(bars)
   for ax in (time, accuracy):
-    ax.set_xticks(range(len(models)), [model.upper() for model in models])
+    ax.set_xticks(range(len(models)), [heads.title(model) for model in models])
     ax.set_xlim(-0.6, len(models) - 0.4)
     ax.grid(visible=False, axis="x")
     ax.margins(y=0.12)

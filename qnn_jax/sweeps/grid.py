@@ -5,8 +5,8 @@ import math
 
 import ml_collections
 
+from qnn_jax import heads
 from qnn_jax.errors import InputError
-from qnn_jax.models import LAYERS
 from qnn_jax.reports.paper import Cell
 from qnn_jax.training.fleet import Fleet, Net
 from qnn_jax.training.per_sample import Method
@@ -75,8 +75,8 @@ def grid(config: ml_collections.ConfigDict) -> Grid:
 def check_models(config: ml_collections.ConfigDict) -> None:
   """InputError unless every one of `models` names a head."""
   for model in config.models:
-    if not isinstance(model, str) or model not in LAYERS:
-      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(LAYERS)}")
+    if model not in heads.names():
+      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(heads.names())}")
 
 
 def check_once(config: ml_collections.ConfigDict, *names: str) -> None:

@@ -48,12 +48,11 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
 
   def start(params):
     layer = params["layers"][1]
+    w, b = layer["kernel"], layer["bias"]
     if head == "rpqnn":
-      w, b = (jnp.concatenate([layer[k], layer[l]], -1) for k, l in (("w", "u"), ("b", "c")))
+      w, b = jnp.concatenate([w, layer["u"]], -1), jnp.concatenate([b, layer["c"]], -1)
     elif head == "heavy":
-      w, b = jnp.concatenate([layer["kernel"], layer["heavy_kernel"]], 1), layer["bias"]
-    else:
-      w, b = layer["kernel"], layer["bias"]
+      w = jnp.concatenate([w, layer["heavy_kernel"]], 1)
     state = {
       "w": to_lanes(w.swapaxes(1, 2)),
       "b": to_lanes(b),
@@ -66,7 +65,7 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
     w, b = from_lanes(state["w"], seeds).swapaxes(1, 2), from_lanes(state["b"], seeds)
     if head == "rpqnn":
       (w, u), (b, c) = jnp.split(w, 2, -1), jnp.split(b, 2, -1)
-      return {"layers": {1: {"w": w, "b": b, "u": u, "c": c}}}
+      return {"layers": {1: {"kernel": w, "bias": b, "u": u, "c": c}}}
     if head == "heavy":
       kernel, heavy_kernel = jnp.split(w, 2, 1)
       return {"layers": {1: {"kernel": kernel, "bias": b, "heavy_kernel": heavy_kernel}}}

@@ -6,8 +6,9 @@ of two activations where the affine ones carry one, and a rate that suits the on
 high for the others.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,7 @@ import optax
 from flax import nnx
 
 from qnn_jax.errors import InputError
-
-QUADRATIC_NAMES = ("q", "heavy_kernel", "u")
-"""The parameters of `qnn_jax.layers` that multiply two activations: Q, H, and U of (52)."""
+from qnn_jax.layers import QuadraticParam
 
 
 class Trained(NamedTuple):
@@ -125,39 +124,86 @@ def make_predict(make_model: MakeModel) -> Callable[[Trained, jax.Array], jax.Ar
   return predict
 
 
-def quadratic_labels(params: Any) -> Any:
-  """The tree `params` with "quadratic" or "affine" in the place of every array, for optax.
+def quadratic_labels(params: nnx.State | nnx.Module) -> nnx.State:
+  """ "quadratic" or "affine" in the place of every variable, for optax.
 
-  Quadratic are the parameters whose own name is in `QUADRATIC_NAMES`, wherever in the model they
-  are. Takes an `nnx.State` or any tree of dictionaries.
+  Quadratic are those of the type `QuadraticParam`, whatever their names.
 
-  >>> quadratic_labels({"head": {"q": 0.0, "kernel": 0.0, "bias": 0.0}})
-  {'head': {'bias': 'affine', 'kernel': 'affine', 'q': 'quadratic'}}
+  Raises:
+    InputError: anything but a module or its state, whose variables have types.
+
+  >>> from qnn_jax import QuadraticLinear
+  >>> layer = QuadraticLinear(2, 1, rngs=nnx.Rngs(0))
+  >>> dict(quadratic_labels(layer))
+  {'bias': 'affine', 'kernel': 'affine', 'q': 'quadratic'}
   """
-  return jax.tree_util.tree_map_with_path(
-    lambda path, _: "quadratic" if _own_name(path) in QUADRATIC_NAMES else "affine", params
+  state = nnx.state(params) if isinstance(params, nnx.Module) else params
+  typed = isinstance(state, nnx.State)
+  leaves = nnx.to_flat_state(state).leaves if typed else ()
+  if not typed or not all(isinstance(leaf, nnx.Variable) for leaf in leaves):
+    raise InputError(
+      "the labels are read off the types of variables: pass a module or its nnx.state, "
+      f"not {'a state of bare arrays' if typed else type(params).__name__}"
+    )
+  return nnx.map_state(
+    lambda _, variable: "quadratic" if isinstance(variable, QuadraticParam) else "affine", state
   )
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+  """The label of every parameter by its path: part of a state, and no array of it."""
+
+  of: frozenset[tuple[tuple, str]]
+
+
+class PartitionState(NamedTuple):
+  """The state of `quadratic_partition`: which parameter is which, and the two optimisers'."""
+
+  labels: _Labels
+  inner: optax.OptState
 
 
 def quadratic_partition(
   quadratic: optax.GradientTransformation, affine: optax.GradientTransformation
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
   """One optimiser for the quadratic parameters and another for all others, by `optax.partition`.
 
-  >>> optimizer = quadratic_partition(optax.sgd(0.01), optax.sgd(0.1))
-  >>> params = {"q": jnp.zeros(1), "kernel": jnp.zeros(1)}
-  >>> grads = {"q": jnp.ones(1), "kernel": jnp.ones(1)}
-  >>> updates, _ = optimizer.update(grads, optimizer.init(params))
-  >>> {name: round(float(update[0]), 3) for name, update in updates.items()}
-  {'kernel': -0.1, 'q': -0.01}
+  Its `init` takes the module's `nnx.state`, whose types tell the parameters apart, and keeps their
+  labels; its `update` then takes bare arrays too, as `nnx.Optimizer` passes them.
+
+  >>> from qnn_jax import QuadraticLinear
+  >>> layer = QuadraticLinear(2, 1, rngs=nnx.Rngs(0))
+  >>> rates = quadratic_partition(optax.sgd(0.01), optax.sgd(0.1))
+  >>> optimizer = nnx.Optimizer(layer, rates, wrt=nnx.Param)
+  >>> updates = optimizer.update(layer, jax.tree.map(jnp.ones_like, nnx.state(layer)))
+  >>> {name: round(float(update.min()), 3) for name, update in updates.items()}
+  {'bias': -0.1, 'kernel': -0.1, 'q': -0.01}
   """
-  return optax.partition({"quadratic": quadratic, "affine": affine}, quadratic_labels)
+  optimizers = {"quadratic": quadratic, "affine": affine}
+
+  def init(params):
+    found = jax.tree_util.tree_leaves_with_path(quadratic_labels(params))
+    labels = _Labels(frozenset((_path(path), label) for path, label in found))
+    return PartitionState(labels, _partition(labels, params).init(params))
+
+  def update(updates, state, params=None, **extra):
+    partition = _partition(state.labels, updates)
+    updates, inner = partition.update(updates, state.inner, params, **extra)
+    return updates, PartitionState(state.labels, inner)
+
+  def _partition(labels, tree):
+    of = dict(labels.of)
+    by_path = jax.tree_util.tree_map_with_path(lambda path, _: of[_path(path)], tree)
+    return optax.partition(optimizers, by_path)
+
+  return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _own_name(path) -> str | None:
-  # In an nnx.State the last step of a path leads from a variable to its value.
-  names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
-  return names[-1] if names else None
+def _path(path) -> tuple:
+  """Where a parameter is; in an nnx.State one more step leads from a variable to its value."""
+  return tuple(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
 
 
 def _all_finite(tree) -> jax.Array:

@@ -50,8 +50,8 @@ CASES = {
   "reduced_quadratic": Case(
     ops.reduced_quadratic,
     ops.reduced_quadratic_reference,
-    lambda x, w, b, u, c: (x @ w + b) * (x @ u + c),
-    lambda n, m: {"w": (n, m), "b": (m,), "u": (n, m), "c": (m,)},
+    lambda x, kernel, bias, u, c: (x @ kernel + bias) * (x @ u + c),
+    lambda n, m: {"kernel": (n, m), "bias": (m,), "u": (n, m), "c": (m,)},
   ),
   "heavy": Case(
     ops.heavy,

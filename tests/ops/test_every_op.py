@@ -178,5 +178,5 @@ def test_scalars_are_refused(name):
   x, *params = float32(name)
   with pytest.raises(InputError, match=rf"^{name}: x must be \[\.\.\., n\].* got a scalar$"):
     op(jnp.float32(1), *params)
-  with pytest.raises(InputError, match=rf"^{name}: (bias|b) must have .* got a scalar$"):
+  with pytest.raises(InputError, match=rf"^{name}: (bias|c) must have .* got a scalar$"):
     op(x, *(p if p.ndim > 1 else jnp.float32(1) for p in params))

@@ -9,17 +9,23 @@ import pytest
 from op_cases import CASES, arguments
 
 from qnn_jax import ops
-from qnn_jax.ops import _quadratic, _reduced_quadratic, _tiles
+from qnn_jax.ops import _mesh, _products, _quadratic, _reduced_quadratic, _tiles
 
-cached, recomputed = (functools.partial(_quadratic._tiled, cache) for cache in (True, False))
+
+def planned(**plan):
+  return functools.partial(_quadratic.by_closed_form, _quadratic.Plan(**plan))
+
+
+plain, cached, recomputed = planned(), planned(tiled=True), planned(tiled=True, cache=False)
+joint, separate = (
+  functools.partial(_reduced_quadratic._reduced_quadratic, _products.How(), joint)
+  for joint in (True, False)
+)
 TWINS = {
-  "cached": (cached, _quadratic._quadratic, "quadratic"),
-  "recomputed": (recomputed, _quadratic._quadratic, "quadratic"),
-  "one product": (
-    _reduced_quadratic._one_product,
-    _reduced_quadratic._reduced_quadratic,
-    "reduced_quadratic",
-  ),
+  "cached": (cached, plain, "quadratic"),
+  "recomputed": (recomputed, plain, "quadratic"),
+  "plain, recomputed": (planned(cache=False), plain, "quadratic"),
+  "one product": (joint, separate, "reduced_quadratic"),
 }
 
 every_twin = pytest.mark.parametrize("twin", TWINS)
@@ -56,6 +62,13 @@ def test_tiles_that_wait_for_one_another_are_the_plain_form(cache, at_once, monk
   assert _tiles._wait(jnp.ones((10, 2)), cache) == (not at_once or not cache)
   fast, slow, _ = TWINS["cached" if cache else "recomputed"]
   assert_same(fast, slow, arguments("quadratic", (5,), 67, 3))
+
+
+@pytest.mark.parametrize("rows", [5, 130])  # on either side of the repeated delta
+def test_tiles_that_keep_the_neurons_axis_are_the_plain_form(rows, monkeypatch, x64):
+  """Where another device may have some of the neurons."""
+  monkeypatch.setattr(_mesh, "on_one_device", lambda array: False)
+  assert_same(planned(tiled=True), plain, arguments("quadratic", (rows,), 67, 3))
 
 
 @every_twin
@@ -119,7 +132,7 @@ def test_v_is_kept_or_not(cache):
   args = [jnp.asarray(a, jnp.float32) for a in arguments("quadratic", (rows,), n, m)]
   _, pullback = jax.vjp(functools.partial(ops.quadratic, cache=cache), *args)
   kept = sum(leaf.size for leaf in jax.tree.leaves(pullback))
-  inputs = sum(a.size for a in args)
+  inputs = sum(a.size for a in args) + 1  # one number of z, which tiles wait for
   assert (rows * n * m <= kept <= rows * n * m + inputs) if cache else kept <= inputs + rows * m
 
 

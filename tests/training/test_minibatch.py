@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from qnn_jax import losses, models
+from qnn_jax import layers, losses, models
 from qnn_jax.errors import InputError
 from qnn_jax.training import minibatch
 
@@ -130,23 +130,66 @@ def test_other_variables_are_carried_and_predictions_use_the_evaluation_mode():
   assert (np.asarray(outputs) != 0).all()  # what dropout would have zeroed
 
 
-@pytest.mark.parametrize("form", [lambda state: state, nnx.to_pure_dict])
+@pytest.mark.parametrize("form", [nnx.state, lambda module: module], ids=["state", "module"])
 @pytest.mark.parametrize(
   "kind, quadratic",
   [("qnn", {"q"}), ("heavy", {"heavy_kernel"}), ("rpqnn", {"u"}), ("ann", set())],
 )
 def test_labels_name_the_quadratic_parameters(form, kind, quadratic):
   network = models.Classifier(3, 4, 2, kind, hidden_kind=kind, rngs=nnx.Rngs(0))
-  labels = minibatch.quadratic_labels(form(nnx.state(network, nnx.Param)))
+  labels = minibatch.quadratic_labels(form(network))
   for layer in (0, 1):
-    # In an nnx.State a label is wrapped as the array was.
-    names = {name: jax.tree.leaves(label)[0] for name, label in labels["layers"][layer].items()}
+    names = dict(labels["layers"][layer])
     assert {name for name, label in names.items() if label == "quadratic"} == quadratic
     assert set(names.values()) <= {"quadratic", "affine"}
 
 
-def test_a_module_called_q_is_not_a_quadratic_parameter():
-  assert minibatch.quadratic_labels({"q": {"kernel": 0.0}}) == {"q": {"kernel": "affine"}}
+class Named(nnx.Module):
+  """A user's own parameters under our names, and a quadratic one under another."""
+
+  def __init__(self):
+    self.q, self.u = nnx.Param(jnp.ones(2)), nnx.BatchStat(jnp.ones(2))
+    self.curvature = layers.QuadraticParam(jnp.ones(2))
+
+  def __call__(self, x):
+    return x * self.q + x * x * self.curvature
+
+
+def test_the_type_says_what_is_quadratic_and_not_the_name():
+  found = dict(minibatch.quadratic_labels(Named()))
+  assert found == {"q": "affine", "u": "affine", "curvature": "quadratic"}
+
+
+@pytest.mark.parametrize(
+  "wrong, told",
+  [
+    ({"q": {"kernel": 0.0}}, "not dict"),
+    (nnx.to_pure_dict(nnx.state(Named())), "not dict"),
+    (nnx.as_pure(nnx.state(Named())), "not a state of bare arrays"),
+    (jnp.ones(2), "not ArrayImpl"),
+  ],
+  ids=["dict", "pure dict", "pure state", "array"],
+)
+def test_labels_of_what_has_no_types_are_refused(wrong, told):
+  with pytest.raises(InputError, match=f"^the labels are read off the types .*{told}$"):
+    minibatch.quadratic_labels(wrong)
+
+
+@pytest.mark.parametrize("rate", [optax.sgd, optax.adam], ids=lambda rate: rate.__name__)
+def test_the_partition_in_an_nnx_optimizer(rate):
+  """Which hands bare arrays to its transformation."""
+  model = Named()
+  optimizer = nnx.Optimizer(
+    model, minibatch.quadratic_partition(rate(0.0), rate(0.1)), wrt=nnx.Param
+  )
+
+  @nnx.jit
+  def step(model, optimizer, x):
+    optimizer.update(model, nnx.grad(lambda model: jnp.sum(model(x) ** 2))(model))
+
+  for _ in range(3):
+    step(model, optimizer, jnp.ones(2))
+  assert (model.curvature[...] == 1).all() and (model.q[...] < 0.8).all()
 
 
 def test_the_partition_gives_each_group_its_own_rate():

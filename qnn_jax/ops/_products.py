@@ -1,0 +1,85 @@
+"""The product x W of every op and its derivatives, for any leading axes, dtype and mesh.
+
+The batch axes are never flattened: on a mesh each of them may be split over other devices.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from qnn_jax.ops import _mesh
+
+
+class How(NamedTuple):
+  """The arguments of `jax.lax.dot_general` that an op hands through to its products."""
+
+  precision: Any = None
+  preferred_element_type: Any = None
+  out_sharding: Any = None
+
+  def form(self, dtype) -> "How":
+    """For products of a quadratic form in `dtype`, which are never rounded to less."""
+    preferred = self.preferred_element_type or dtype
+    return self._replace(preferred_element_type=jnp.promote_types(dtype, preferred))
+
+
+def affine(x, kernel, bias, how: How):
+  """x [..., n], kernel [n, m], bias [m] or None -> z [..., m]; to the last bit as `nnx.Linear`."""
+  z = jax.lax.dot_general(
+    x,
+    kernel,
+    (((x.ndim - 1,), (0,)), ((), ())),
+    precision=how.precision,
+    preferred_element_type=how.preferred_element_type,
+    out_sharding=how.out_sharding,
+  )
+  return z if bias is None else z + bias.reshape((1,) * (z.ndim - 1) + (-1,))
+
+
+def plus_affine(form, x, kernel, bias, how: How):
+  """form + x W + b, in the dtype of x W + b; kernel and bias may be None."""
+  if kernel is not None:
+    z = affine(x, kernel, bias, how)
+    return (z + form).astype(z.dtype)
+  dtype = how.preferred_element_type or x.dtype
+  if bias is not None:
+    form = form + bias.reshape((1,) * (form.ndim - 1) + (-1,))
+    dtype = jnp.promote_types(dtype, bias.dtype)
+  return form.astype(dtype)
+
+
+def to_inputs(delta, kernel, like, how: How):
+  """W^T delta of (41): delta [..., m], kernel [n, m] -> [..., n], laid out as `like`."""
+  return dot(delta, kernel, (delta.ndim - 1,), (1,), how, _mesh.sharding(like))
+
+
+def to_kernel(x, delta, kernel, how: How):
+  """(31): delta (x) a summed over the batch, as `kernel` [n, m]."""
+  batch = tuple(range(x.ndim - 1))
+  return dot(x, delta, batch, batch, how, _mesh.sharding(kernel)).astype(kernel.dtype)
+
+
+def to_bias(delta, bias):
+  """(28): delta [..., m] summed over the batch, as `bias` [m]; None if there is none."""
+  if bias is None:
+    return None
+  total = delta.sum(tuple(range(delta.ndim - 1)))
+  return _mesh.moved(total, *_mesh.spec_of(bias)).astype(bias.dtype)
+
+
+def wide(*arrays):
+  """The arrays, those in float16 as float32: a square of 300 is already infinity in float16."""
+  return tuple(a.astype(jnp.float32) if a.dtype == jnp.float16 else a for a in arrays)
+
+
+def dot(left, right, left_axes, right_axes, how: How, out_sharding):
+  """The product summed over the given axes; left's other axes come first in it."""
+  dtype = jnp.result_type(left, right)
+  return jax.lax.dot_general(
+    left.astype(dtype),
+    right.astype(dtype),
+    ((left_axes, right_axes), ((), ())),
+    precision=how.precision,
+    out_sharding=out_sharding,
+  )

@@ -1,0 +1,82 @@
+"""The registry of heads: one entry is all that a new layer needs, and half an entry is refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from qnn_jax import Classifier, InputError, heads, layers
+from qnn_jax.reports import plot
+from qnn_jax.reports.paper import Cell, models_of
+
+NORMAL = jax.nn.initializers.normal(1.0)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+  """Whatever a test registers is forgotten behind it."""
+  monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
+
+
+class Shifted(layers.HeavyLinear):
+  """A user's own layer, with a parameter more."""
+
+  def __init__(self, n, m, *, shift_init=jax.nn.initializers.zeros, rngs, **heavy):
+    super().__init__(n, m, rngs=rngs, **heavy)
+    self.shift = nnx.Param(shift_init(rngs.params(), (n,), self.param_dtype))
+
+  def __call__(self, inputs, out_sharding=None):
+    return super().__call__(inputs - self.shift, out_sharding)
+
+
+HEAVY = heads.get("heavy")
+STARTS = HEAVY.starts | {"shift_init": heads.as_drawn}
+SHIFTED = heads.Head("shifted", Shifted, STARTS, "Shifted", "#E69F00", "v")
+
+
+def test_the_order_is_that_of_tables():
+  assert heads.names() == ("ann", "qnn", "rpqnn", "heavy")
+  assert [heads.title(name) for name in heads.names()] == ["ANN", "QNN", "RPQNN", "HEAVY"]
+  assert heads.title("mine") == "MINE"
+
+
+def test_colours_and_markers_tell_the_heads_apart():
+  looks = [(heads.get(name).colour, heads.get(name).marker) for name in heads.names()]
+  assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == len(looks)
+
+
+def test_one_entry_makes_a_layer_known_everywhere(registry):
+  heads.register(SHIFTED)
+  model = Classifier(4, 3, 2, "shifted", param_init=NORMAL, rngs=nnx.Rngs(0))
+  assert type(model.layers[1]) is Shifted and model(jnp.ones((5, 4))).shape == (5, 2)
+  assert all((leaf != 0).all() for leaf in jax.tree.leaves(nnx.state(model)))
+  cells = [Cell(600, 5, 10, model) for model in ("zeta", "shifted", "qnn")]
+  assert models_of(cells) == ("qnn", "shifted", "zeta")
+  assert plot._styles(models_of(cells))["shifted"] == ("#E69F00", "v")
+
+
+def test_what_is_not_there_is_told_with_what_is():
+  with pytest.raises(
+    InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy$"
+  ):
+    heads.get("cnn")
+  with pytest.raises(InputError, match="unknown head"):
+    heads.get(["ann"])
+
+
+@pytest.mark.parametrize(
+  "change, told",
+  [
+    ({"name": "qnn"}, "^a head 'qnn' is registered already"),
+    ({"title": ""}, "^the head 'shifted' is registered without a title$"),
+    ({"colour": None}, "^the head 'shifted' is registered without a colour$"),
+    ({"starts": HEAVY.starts}, "^the head 'shifted' must say how Shifted starts.*shift_init, and"),
+    ({"starts": STARTS | {"q_init": heads.as_drawn}}, "starts names .*q_init"),
+  ],
+)
+def test_half_an_entry_is_refused(change, told, registry):
+  with pytest.raises(InputError, match=told):
+    heads.register(dataclasses.replace(SHIFTED, **change))
+  assert "shifted" not in heads.names()
