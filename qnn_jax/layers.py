@@ -235,7 +235,7 @@ class HeavyLinear(_Linear):
     in_features: n, at least 1.
     out_features: m, at least 1.
     heavy_init: start of heavy_kernel [n, m]; zeros by default.
-    heavy_metadata: of heavy_kernel, as nnx.Linear's kernel_metadata is of the kernel.
+    heavy_kernel_metadata: of heavy_kernel, as nnx.Linear's kernel_metadata is of the kernel.
     rngs: source of the parameters' keys.
     linear: as in `AffineLinear`.
 
@@ -251,13 +251,13 @@ class HeavyLinear(_Linear):
     out_features: int,
     *,
     heavy_init: Initializer = _zeros,
-    heavy_metadata: Metadata = _NO_METADATA,
+    heavy_kernel_metadata: Metadata = _NO_METADATA,
     rngs: nnx.Rngs,
     **linear,
   ):
     key = self._init_linear(in_features, out_features, rngs=rngs, **linear)
     heavy = heavy_init(_further_key(key, 1), (in_features, out_features), self.param_dtype)
-    self.heavy_kernel = QuadraticParam(heavy, **heavy_metadata)
+    self.heavy_kernel = QuadraticParam(heavy, **heavy_kernel_metadata)
 
   def _by_op(self, x, kernel, bias, options):
     return ops.heavy(x, self.heavy_kernel[...].astype(x.dtype), kernel, bias, **options)

@@ -54,7 +54,8 @@ def reduced_quadratic(
   if derivative == "autodiff":
     return _factors(how, *args)[0]
   # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
-  joint = x.ndim > 1 and x.size != n and m <= 32
+  # On a mesh a product less is an exchange less.
+  joint = x.ndim > 1 and x.size != n and (m <= 32 or _mesh.on_mesh(*args))
   return _reduced_quadratic(how, joint, *args)
 
 
@@ -78,7 +79,9 @@ def _reduced_quadratic_fwd(how, joint, x, kernel, bias, u, c):
 
 def _reduced_quadratic_bwd(how, joint, residuals, delta):
   x, kernel, bias, u, c, v1, v2 = residuals
-  wide_x, wide_kernel, wide_u, delta, v1 = _products.wide(x, kernel, u, delta, v1)
+  wide_x, wide_kernel, wide_u, delta = _products.wide(x, kernel, u, delta)
+  if wide_x.dtype != x.dtype:  # Where z is infinite in float16, its derivative need not be.
+    v1 = _products.affine(wide_x, wide_kernel, bias, how.form(wide_x.dtype))
   delta_v2 = delta * v2
   delta_v1 = delta * v1
   if joint and _mesh.spec_of(kernel) == _mesh.spec_of(u):
