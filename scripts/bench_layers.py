@@ -6,7 +6,8 @@ A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPE
 in another order; medians are compared. `einsum` is the best of several natural spellings, each with
 the storage of Q that it likes, by autodiff; for the reduced layer two affine maps, for Heavy the
 two products. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
-z, 'forward' z alone. Temporary memory is what XLA allocates beside arguments and results.
+z, 'forward' z alone. Temporary memory is what XLA allocates beside arguments and results; 'compile s'
+is what XLA takes to compile the program, once, einsum's that of the fastest spelling.
 `torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, shares no halves; torch comes
 with the extra 'bench', without it its columns stay empty. On a GPU give larger cases:
 --cases=4096x784x10,65536x64x64.
@@ -28,7 +29,11 @@ from qnn_jax import ops
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _TORCH = flags.DEFINE_bool("torch", True, "Time PyTorch too, if it is installed.")
 _REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_bound=1)
-_CASES = flags.DEFINE_list("cases", ["128x784x10", "256x256x10", "256x64x64"], "BATCHxINxOUT.")
+_CASES = flags.DEFINE_list(
+  "cases",
+  ["128x784x10", "256x256x10", "256x64x64", "512x512x64", "512x1024x128"],
+  "BATCHxINxOUT.",
+)
 flags.register_validator(
   _CASES,
   lambda cases: cases and all(re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", case) for case in cases),
@@ -44,6 +49,8 @@ HEADINGS = {
   "ratio": "ratio",
   "ours_temp_mb": "ours MB",
   "einsum_temp_mb": "einsum MB",
+  "ours_compile_s": "ours compile s",
+  "einsum_compile_s": "einsum compile s",
   "bilinear_ms": "Bilinear ms",
   "torch_einsum_ms": "torch einsum ms",
 }
@@ -103,17 +110,20 @@ def einsums(layer, args):
 
 
 def jax_form(op, args, cotangent, gradient):
-  """(a call that blocks, temporary MB)."""
+  """(a call that blocks, temporary MB, seconds to compile)."""
 
   def value_and_gradient(cotangent, *args):
     z, pullback = jax.vjp(op, *args)
     return z, pullback(cotangent)
 
   args = (cotangent, *args) if gradient else args
-  compiled = jax.jit(value_and_gradient if gradient else op).lower(*args).compile()
+  lowered = jax.jit(value_and_gradient if gradient else op).lower(*args)
+  begin = time.perf_counter()
+  compiled = lowered.compile()
+  seconds = time.perf_counter() - begin
   memory = compiled.memory_analysis()
   run = lambda: jax.block_until_ready(compiled(*args))
-  return run, memory.temp_size_in_bytes / 1e6 if memory else None
+  return run, memory.temp_size_in_bytes / 1e6 if memory else None, seconds
 
 
 def torch_forms(layer, args, cotangent, gradient):
@@ -174,7 +184,7 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
   peers = einsums(layer, args)
   for name, (op, its) in peers.items():
     forms[name] = jax_form(op, its, cotangent, gradient)
-  runs = {name: run for name, (run, _) in forms.items()}
+  runs = {name: run for name, (run, *_) in forms.items()}
   found = medians(runs, repeats)
   if with_torch:
     # Not in the same turns: its threads spin on for a while after their work is done.
@@ -193,6 +203,8 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
     "ratio": round(found[best] / found["ours"], 2),
     "ours_temp_mb": rounded(forms["ours"][1]),
     "einsum_temp_mb": rounded(forms[best][1]),
+    "ours_compile_s": round(forms["ours"][2], 2),
+    "einsum_compile_s": round(forms[best][2], 2),
     "best_einsum": best,
     "bilinear_ms": rounded(found.get("bilinear")),
     "torch_einsum_ms": rounded(found.get("torch_einsum")),
