@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+from qnn_jax import heads
+
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -11,6 +13,16 @@ def test_the_example_runs(capsys):
   (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
   exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
   assert capsys.readouterr().out.strip() == "(4, 1)"
+
+
+def test_the_examples_of_the_layers_run(capsys, monkeypatch):
+  monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
+  examples = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs/layers.md").read_text("utf-8"), re.DOTALL
+  )
+  for example in examples:
+    exec(compile(example, "docs/layers.md", "exec"), {"__name__": "layers"})
+  assert capsys.readouterr().out.split("\n") == ["True", "(3, 8)", "3", ""]
 
 
 def test_every_experiment_is_in_the_table_and_the_other_way_round():
