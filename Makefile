@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 comma := ,
-LAYERS ?= 128x784x10,256x256x10,256x64x64
+LAYERS ?= 128x784x10,256x256x10,256x64x64,512x512x64
 
 .PHONY: table4 test experiments bench clean
 
