@@ -7,6 +7,7 @@ Everything that takes a head's name looks it up here, and a new layer is told on
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping
 
 from flax import nnx
@@ -33,7 +34,7 @@ class Head:
   """
 
   name: str
-  layer: Callable[..., nnx.Module]
+  layer: type[nnx.Module]
   starts: Mapping[str, Start]
   title: str
   colour: str
@@ -52,14 +53,26 @@ def register(head: Head) -> None:
   """Makes the head known everywhere.
 
   Raises:
-    InputError: the name is taken; a text is empty; or `starts` and the layer's `..._init` arguments
-      are not the same.
+    InputError: the name or the title is taken or missing; the colour is no '#rrggbb'; the layer is no
+      nnx class; or `starts` is not a function for each of the layer's `..._init` arguments.
   """
-  if head.name in _HEADS:
-    raise InputError(f"a head '{head.name}' is registered already: {_HEADS[head.name].layer}")
-  for field in ("name", "title", "colour"):
-    if not getattr(head, field):
+  for field in ("name", "title"):
+    if not isinstance(getattr(head, field), str) or not getattr(head, field):
       raise InputError(f"the head '{head.name}' is registered without a {field}")
+  if not isinstance(head.colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", head.colour):
+    raise InputError(
+      f"the head '{head.name}' is registered without a colour: write '#rrggbb', not {head.colour!r}"
+    )
+  if not isinstance(head.layer, type) or not issubclass(head.layer, nnx.Module):
+    raise InputError(
+      f"the head '{head.name}' must be registered by its layer's class, an nnx.Module, "
+      f"not {head.layer!r}"
+    )
+  for other in _HEADS.values():
+    if head.name == other.name or head.title == other.title:
+      raise InputError(
+        f"a head '{other.name}' with the title '{other.title}' is registered already: {other.layer}"
+      )
   wanted, given = _init_arguments(head.layer), set(head.starts)
   if wanted != given:
     listed = ", ".join(sorted(wanted)) or "none"
@@ -67,6 +80,12 @@ def register(head: Head) -> None:
       f"the head '{head.name}' must say how {head.layer.__name__} starts: it has the arguments "
       f"{listed}, and starts names {', '.join(sorted(given)) or 'none'}"
     )
+  for argument, start in head.starts.items():
+    if not callable(start):
+      raise InputError(
+        f"the head '{head.name}' must start {argument} by a function of an initializer, "
+        f"not {start!r}; `as_drawn` takes it as it is"
+      )
   _HEADS[head.name] = head
 
 
@@ -87,12 +106,12 @@ def title(name: str) -> str:
   return _HEADS[name].title if name in _HEADS else name.upper()
 
 
-def _init_arguments(layer) -> set[str]:
+def _init_arguments(layer: type) -> set[str]:
   """The `..._init` arguments of a layer, those that it hands on to its base classes included."""
   found = set()
-  # Of the functions themselves: an nnx class has the signature (*args, **kwargs).
-  for kind in layer.__mro__ if isinstance(layer, type) else [layer]:
-    maker = vars(kind).get("__init__") if isinstance(kind, type) else kind
+  for kind in layer.__mro__:
+    # Of the function itself: an nnx class has the signature (*args, **kwargs).
+    maker = vars(kind).get("__init__")
     if maker is not None:
       parameters = inspect.signature(maker).parameters
       found |= {name for name in parameters if name.endswith("_init")}

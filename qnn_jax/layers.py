@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from qnn_jax import ops
@@ -74,7 +75,7 @@ class _Linear(nnx.Linear):
         raise TypeError(
           f"{name} has no argument '{argument}'; it takes those of nnx.Linear and its own, help({name})"
         )
-    keys = []
+    keys = []  # nnx.Linear itself must draw them, in its order.
 
     def noting_its_key(key, shape, dtype):
       keys.append(key)
@@ -97,7 +98,7 @@ class _Linear(nnx.Linear):
       "preferred_element_type": self.preferred_element_type,
       "out_sharding": out_sharding,
     }
-    if self.dot_general is jax.lax.dot_general:
+    if self.dot_general is jax.lax.dot_general and jnp.issubdtype(inputs.dtype, jnp.inexact):
       return self._by_op(inputs, kernel, bias, options)
     affine = self._by_dot_general(inputs, kernel, bias, out_sharding)
     return self._with_quadratic_part(affine, inputs, options)
@@ -110,7 +111,17 @@ class _Linear(nnx.Linear):
     z = self.dot_general(
       inputs, kernel, axes, precision=self.precision, out_sharding=out_sharding, **options
     )
-    return z if bias is None else z + bias.reshape((1,) * (z.ndim - 1) + (-1,))
+    return _products.plus_bias(z, bias)
+
+  def _by_op(self, x, kernel, bias, options):
+    """The whole layer by its op; kernel and bias None for the quadratic part alone."""
+    raise NotImplementedError
+
+  def _with_quadratic_part(self, affine, x, options):
+    """The layer's outputs, given those of its affine map."""
+    (x,) = _products.wide(x)
+    options = options | {"preferred_element_type": None}
+    return _products.plus_form(affine, self._by_op(x, None, None, options))
 
 
 class AffineLinear(_Linear):
@@ -179,9 +190,6 @@ class QuadraticLinear(_Linear):
   def _by_op(self, x, kernel, bias, options):
     return ops.quadratic(x, self.q[...].astype(x.dtype), kernel, bias, cache=self.cache, **options)
 
-  def _with_quadratic_part(self, affine, x, options):
-    return affine + self._by_op(x, None, None, options)
-
 
 class ReducedQuadraticLinear(_Linear):
   """z = (x @ kernel + bias) * (x @ u + c): the RPQNN layer, (52).
@@ -225,7 +233,9 @@ class ReducedQuadraticLinear(_Linear):
   def _with_quadratic_part(self, affine, x, options):
     # As the op does: a float16's product, and its derivative, in float32.
     x, u, c = _products.wide(x, *(param[...].astype(x.dtype) for param in (self.u, self.c)))
-    return (affine * ops.affine(x, u, c, **options)).astype(affine.dtype)
+    options = options | {"preferred_element_type": None}
+    wide_affine, second = _products.alike(affine, ops.affine(x, u, c, **options))
+    return (wide_affine * second).astype(affine.dtype)
 
 
 class HeavyLinear(_Linear):
@@ -261,6 +271,3 @@ class HeavyLinear(_Linear):
 
   def _by_op(self, x, kernel, bias, options):
     return ops.heavy(x, self.heavy_kernel[...].astype(x.dtype), kernel, bias, **options)
-
-  def _with_quadratic_part(self, affine, x, options):
-    return affine + self._by_op(x, None, None, options)

@@ -69,9 +69,14 @@ def test_what_is_not_there_is_told_with_what_is():
 @pytest.mark.parametrize(
   "change, told",
   [
-    ({"name": "qnn"}, "^a head 'qnn' is registered already"),
+    ({"name": "qnn"}, "^a head 'qnn' with the title 'QNN' is registered already"),
+    ({"title": "ANN"}, "^a head 'ann' with the title 'ANN' is registered already"),
+    ({"name": ["z"]}, "registered without a name$"),
+    ({"colour": "red"}, "without a colour: write '#rrggbb', not 'red'$"),
+    ({"layer": None}, "by its layer's class, an nnx.Module, not None$"),
+    ({"starts": STARTS | {"shift_init": None}}, "must start shift_init by a function"),
     ({"title": ""}, "^the head 'shifted' is registered without a title$"),
-    ({"colour": None}, "^the head 'shifted' is registered without a colour$"),
+    ({"colour": None}, "^the head 'shifted' is registered without a colour: write"),
     ({"starts": HEAVY.starts}, "^the head 'shifted' must say how Shifted starts.*shift_init, and"),
     ({"starts": STARTS | {"q_init": heads.as_drawn}}, "starts names .*q_init"),
   ],

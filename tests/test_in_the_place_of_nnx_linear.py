@@ -312,6 +312,60 @@ def test_float16_squares_are_taken_in_float32(layer):
   assert jnp.isfinite(input_gradient(*nnx.split(module), x)).all()
 
 
+@each_of_ours  # nnx.Linear has no quadratic part
+@pytest.mark.parametrize(
+  "arguments", [{}, {"derivative": "autodiff"}, {"dot_general": doubling_dot_general}], ids=str
+)
+def test_a_sum_that_fits_float16_may_have_a_part_that_does_not(layer, arguments):
+  """x^T Q x = 90,000, above float16's 65,504, and -60,000 from the kernel."""
+  if layer in (qnn_jax.AffineLinear, qnn_jax.ReducedQuadraticLinear):
+    pytest.skip("an affine map has no such part, and the reduced layer multiplies")
+  ones = jax.nn.initializers.ones
+  kernel = jax.nn.initializers.constant(-200.0)
+  start = {argument: ones for argument in OWN[layer].values()}
+  module = make(layer, 1, 1, kernel_init=kernel, dtype=jnp.float16, **start, **arguments)
+  np.testing.assert_allclose(module(jnp.array([300.0])), [30_000.0])
+
+
+@every_layer
+@pytest.mark.parametrize("n, m", SIZES)
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32], ids=named)
+@pytest.mark.parametrize("preferred", [None, jnp.float32], ids=named)
+def test_strict_promotion_of_dtypes_and_ranks(layer, n, m, dtype, preferred):
+  """Where JAX is told to convert nothing by itself, nnx.Linear works, and so do these."""
+  use_bias = preferred is None or dtype == jnp.float32  # its own sum raises there
+  module = random(layer, n, m, dtype=dtype, preferred_element_type=preferred, use_bias=use_bias)
+  graphdef, params = nnx.split(module)
+  x = inputs(5, n=n, dtype=dtype)
+  f = lambda params, x: nnx.merge(graphdef, params)(x).sum()
+  expected = jax.grad(f, (0, 1))(params, x)
+  with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    found = jax.grad(f, (0, 1))(params, x)
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@every_layer
+def test_a_dot_general_with_a_dtype_of_its_own(layer):
+  narrow = functools.partial(jax.lax.dot_general, preferred_element_type=jnp.bfloat16)
+  module = random(layer, use_bias=False, dot_general=narrow)
+  assert module(inputs(5)).dtype == jnp.bfloat16
+
+
+@every_layer
+def test_integers_of_a_promote_dtype(layer):
+  """As quantised training has them: the sum is an integer then."""
+
+  def promote(arrays, dtype=None):
+    inputs, kernel, bias = arrays
+    return inputs.astype(jnp.int8), kernel.astype(jnp.int8), bias.astype(jnp.int32)
+
+  whole = jax.nn.initializers.constant(2.0)
+  arguments = {"promote_dtype": promote, "preferred_element_type": jnp.int32}
+  module = make(layer, kernel_init=whole, **arguments)
+  z = module(jnp.ones((5, 4)))
+  assert z.dtype == jnp.int32 and (z == 8).all()
+
+
 # Transforms.
 
 

@@ -42,6 +42,7 @@ def affine(
   [[3.0], [3.0]]
   """
   _arguments.check_derivative("affine", derivative)
+  _arguments.check_given("affine", kernel=kernel)
   x, kernel, bias = _arguments.promote(x, kernel, bias)
   n, m = _arguments.sizes("affine", x, kernel=kernel, bias=bias)
   _arguments.check_shapes("affine", x, {"kernel": (kernel, (n, m)), "bias": (bias, (m,))})

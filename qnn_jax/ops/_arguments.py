@@ -51,6 +51,13 @@ def check_derivative(op: str, derivative: str) -> None:
     )
 
 
+def check_given(op: str, **arrays: jax.Array | None) -> None:
+  """Raises InputError if one of the arrays is None."""
+  for name, array in arrays.items():
+    if array is None:
+      raise InputError(f"{op}: {name} must be an array, got None")
+
+
 def as_rows(x: jax.Array) -> jax.Array:
   """x [..., n] -> [B, n]. Works for empty batches, where -1 could not be inferred."""
   rows = 1

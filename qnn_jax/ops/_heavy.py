@@ -47,6 +47,7 @@ def heavy(
   [[24.0]]
   """
   _arguments.check_derivative("heavy", derivative)
+  _arguments.check_given("heavy", heavy_kernel=heavy_kernel)
   x, heavy_kernel, kernel, bias = _arguments.promote(x, heavy_kernel, kernel, bias)
   n, m = _arguments.sizes("heavy", x, heavy_kernel=heavy_kernel, kernel=kernel, bias=bias)
   expected = {
@@ -76,12 +77,13 @@ def _heavy_fwd(how, x, heavy_kernel, kernel, bias):
 def _heavy_bwd(how, residuals, delta):
   x, heavy_kernel, kernel, bias = residuals
   wide_x, wide_heavy, wide_delta = _products.wide(x, heavy_kernel, delta)
-  dx = 2 * wide_x * _products.to_inputs(wide_delta, wide_heavy, x, how)  # delta . 2 X H
+  wide_x, slope = _products.alike(wide_x, _products.to_inputs(wide_delta, wide_heavy, x, how))
+  dx = 2 * wide_x * slope  # delta . 2 X H
   # The square in the place of the input.
   dheavy_kernel = _products.to_kernel(wide_x * wide_x, wide_delta, heavy_kernel, how)
   dkernel = None
   if kernel is not None:
-    dx = dx + _products.to_inputs(delta, kernel, x, how)  # delta . W
+    dx = sum(_products.alike(dx, _products.to_inputs(delta, kernel, x, how)))  # delta . W
     # 'Stays the same, along with the weight gradient'.
     dkernel = _products.to_kernel(x, delta, kernel, how)
   return dx.astype(x.dtype), dheavy_kernel, dkernel, _products.to_bias(delta, bias)

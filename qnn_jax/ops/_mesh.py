@@ -20,13 +20,13 @@ def on_mesh(*arrays: jax.Array | None) -> bool:
   )
 
 
-def on_one_device(array: jax.Array) -> bool:
-  """Whether nothing can split the array: there is one device, or its mesh is all manual.
+def on_one_device(*arrays: jax.Array | None) -> bool:
+  """Whether nothing can split the arrays: they are on no mesh, or only on manual axes.
 
-  Arrays do not tell of a mesh that only `jax.jit(..., in_shardings=...)` knows.
+  Arrays without a mesh may be on one that only `jax.jit(..., in_shardings=...)` knows, as soon as there
+  are two devices.
   """
-  kinds = jax.typeof(array).sharding.mesh.axis_types
-  return jax.device_count() == 1 or bool(kinds) and set(kinds) == {AxisType.Manual}
+  return not on_mesh(*arrays) and (bool(_meshes(arrays)) or jax.device_count() == 1)
 
 
 def sharding(array: jax.Array) -> NamedSharding | None:

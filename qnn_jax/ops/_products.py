@@ -34,19 +34,26 @@ def affine(x, kernel, bias, how: How):
     preferred_element_type=how.preferred_element_type,
     out_sharding=how.out_sharding,
   )
+  return plus_bias(z, bias)
+
+
+def plus_bias(z, bias):
+  """z [..., m] + bias [m], as `nnx.Linear` adds it; z if there is none."""
   return z if bias is None else z + bias.reshape((1,) * (z.ndim - 1) + (-1,))
 
 
 def plus_affine(form, x, kernel, bias, how: How):
   """form + x W + b, in the dtype of x W + b; kernel and bias may be None."""
   if kernel is not None:
-    z = affine(x, kernel, bias, how)
-    return (z + form).astype(z.dtype)
+    return plus_form(affine(x, kernel, bias, how), form)
   dtype = how.preferred_element_type or x.dtype
-  if bias is not None:
-    form = form + bias.reshape((1,) * (form.ndim - 1) + (-1,))
-    dtype = jnp.promote_types(dtype, bias.dtype)
-  return form.astype(dtype)
+  return plus_bias(form, None if bias is None else bias.astype(form.dtype)).astype(dtype)
+
+
+def plus_form(z, form):
+  """z + a quadratic form, added in the wider dtype of the two, in that of z."""
+  wide_z, form = alike(z, form)
+  return (wide_z + form).astype(z.dtype)
 
 
 def to_inputs(delta, kernel, like, how: How):
@@ -73,12 +80,16 @@ def wide(*arrays):
   return tuple(a.astype(jnp.float32) if a.dtype == jnp.float16 else a for a in arrays)
 
 
+def alike(*arrays):
+  """All arrays in the dtype of the widest, which no setting of JAX's promotion forbids."""
+  dtype = max((a.dtype for a in arrays), key=lambda dtype: dtype.itemsize)
+  return tuple(a.astype(dtype) for a in arrays)
+
+
 def dot(left, right, left_axes, right_axes, how: How, out_sharding):
   """The product summed over the given axes; left's other axes come first in it."""
-  dtype = jnp.result_type(left, right)
   return jax.lax.dot_general(
-    left.astype(dtype),
-    right.astype(dtype),
+    *alike(left, right),
     ((left_axes, right_axes), ((), ())),
     precision=how.precision,
     out_sharding=out_sharding,

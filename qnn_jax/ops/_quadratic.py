@@ -60,6 +60,7 @@ def quadratic(
   [10.0]
   """
   _arguments.check_derivative("quadratic", derivative)
+  _arguments.check_given("quadratic", q=q)
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
   n, m = _arguments.sizes("quadratic", x, q=q, kernel=kernel, bias=bias)
   expected = {
@@ -69,13 +70,15 @@ def quadratic(
   }
   _arguments.check_shapes("quadratic", x, expected)
   how = How(precision, preferred_element_type, out_sharding)
-  split = _mesh.on_mesh(x, q, kernel, bias)
   x, q, kernel, bias = _mesh.vary_alike(*_placed(x, q, out_sharding), kernel, bias)
   if derivative == "autodiff":
-    return _products.plus_affine(_form(how, x, _symmetric.unpack(q))[0], x, kernel, bias, how)
+    wide_x, wide_q = _products.wide(x, q)
+    form, _ = _form(how, wide_x, _symmetric.unpack(wide_q))
+    return _products.plus_affine(form, x, kernel, bias, how)
   # Measured, docs/performance.md: below this the plain form's few large steps are faster.
-  large = n >= 64 and n * m >= 2048 or not cache
-  tiled = large and m > 0 and 0 not in x.shape and not split
+  large = (n >= 64 and n * m >= 2048) or not cache
+  # Elsewhere a product a tile would be an exchange between devices a tile.
+  tiled = large and m > 0 and 0 not in x.shape and _mesh.on_one_device(x, q, kernel, bias)
   return by_closed_form(Plan(how, tiled, cache), x, q, kernel, bias)
 
 
@@ -117,6 +120,7 @@ def quadratic_full(
   [10.0]
   """
   x, q, kernel, bias = _arguments.promote(x, q, kernel, bias)
+  _arguments.check_given("quadratic_full", q=q, kernel=kernel)
   n, m = _arguments.sizes("quadratic_full", x, kernel=kernel, bias=bias)
   expected = {"q": (q, (m, n, n)), "kernel": (kernel, (n, m)), "bias": (bias, (m,))}
   _arguments.check_shapes("quadratic_full", x, expected)
@@ -190,6 +194,7 @@ def _quadratic_bwd(plan, residuals, delta):
   x, q, kernel, bias, cached = residuals
   wide_x, wide_q, wide_delta = _products.wide(x, q, delta)
   if plan.tiled:
+    wide_x, wide_delta, wide_q = _products.alike(wide_x, wide_delta, wide_q)
     rows = [_arguments.as_rows(a) for a in (wide_x, wide_delta)]
     dx, dq = _tiles.backward(*rows, wide_q, cached, plan.how)
     dx = dx.reshape(x.shape)
@@ -233,11 +238,12 @@ def _form(how, x, q):
     jnp.einsum, precision=how.precision, preferred_element_type=how.preferred_element_type
   )
   v = einsum("...i,mij->...mj", x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
-  return einsum("...mj,...j->...m", v, x), v
+  return einsum("...mj,...j->...m", *_products.alike(v, x)), v
 
 
 def _form_backward(how, x, v, delta, neurons):
   """The derivatives of a^T Q a by a and by a full Q, whose neurons are split over `neurons`."""
+  x, v, delta = _products.alike(x, v, delta)
   dx = 2 * jnp.einsum(  # (47) without g' and W
     "...m,...mj->...j", delta, v, precision=how.precision, out_sharding=_mesh.sharding(x)
   )
@@ -245,14 +251,14 @@ def _form_backward(how, x, v, delta, neurons):
   batch = tuple(range(x.ndim - 1))
   place = _mesh.sharding_like(x, neurons, None, None)
   dq = _products.dot(outer, x, batch, batch, how, place)
-  return dx, dq * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))  # (37) with M(a) of (35)
+  return dx, dq * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))[None]  # (37) with M(a) of (35)
 
 
 def _with_affine(how, dx, dq, delta, x, q, kernel, bias):
   """The derivatives of every argument, those of x W + b added to those of the form."""
   dkernel = None
   if kernel is not None:
-    dx = dx + _products.to_inputs(delta, kernel, x, how)  # (47): W^T delta
+    dx = sum(_products.alike(dx, _products.to_inputs(delta, kernel, x, how)))  # (47): W^T delta
     dkernel = _products.to_kernel(x, delta, kernel, how)  # (31)
   dbias = _products.to_bias(delta, bias)  # (28)
   return dx.astype(x.dtype), dq.astype(q.dtype), dkernel, dbias

@@ -45,6 +45,7 @@ def reduced_quadratic(
   [[12.0], [12.0]]
   """
   _arguments.check_derivative("reduced_quadratic", derivative)
+  _arguments.check_given("reduced_quadratic", kernel=kernel, u=u)
   x, kernel, bias, u, c = _arguments.promote(x, kernel, bias, u, c)
   n, m = _arguments.sizes("reduced_quadratic", x, kernel=kernel, bias=bias, u=u, c=c)
   expected = {"kernel": (kernel, (n, m)), "bias": (bias, (m,)), "u": (u, (n, m)), "c": (c, (m,))}
@@ -55,7 +56,7 @@ def reduced_quadratic(
     return _factors(how, *args)[0]
   # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
   # On a mesh a product less is an exchange less.
-  joint = x.ndim > 1 and x.size != n and (m <= 32 or _mesh.on_mesh(*args))
+  joint = x.ndim > 1 and x.size != n and (m <= 32 or not _mesh.on_one_device(*args))
   return _reduced_quadratic(how, joint, *args)
 
 
@@ -63,8 +64,10 @@ def _factors(how, x, kernel, bias, u, c):
   """(z, v1, v2) of Algorithm 2."""
   v1 = _products.affine(x, kernel, bias, how)
   wide_x, wide_u = _products.wide(x, u)
-  v2 = _products.affine(wide_x, wide_u, c, how.form(wide_x.dtype))
-  return (v1 * v2).astype(v1.dtype), v1, v2
+  wide_c = None if c is None else c.astype(wide_x.dtype)
+  v2 = _products.affine(wide_x, wide_u, wide_c, how.form(wide_x.dtype))
+  wide_v1, v2 = _products.alike(v1, v2)
+  return (wide_v1 * v2).astype(v1.dtype), v1, v2
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -81,7 +84,9 @@ def _reduced_quadratic_bwd(how, joint, residuals, delta):
   x, kernel, bias, u, c, v1, v2 = residuals
   wide_x, wide_kernel, wide_u, delta = _products.wide(x, kernel, u, delta)
   if wide_x.dtype != x.dtype:  # Where z is infinite in float16, its derivative need not be.
-    v1 = _products.affine(wide_x, wide_kernel, bias, how.form(wide_x.dtype))
+    wide_bias = None if bias is None else bias.astype(wide_x.dtype)
+    v1 = _products.affine(wide_x, wide_kernel, wide_bias, how.form(wide_x.dtype))
+  delta, v1, v2 = _products.alike(delta, v1, v2)
   delta_v2 = delta * v2
   delta_v1 = delta * v1
   if joint and _mesh.spec_of(kernel) == _mesh.spec_of(u):

@@ -46,7 +46,7 @@ def forward(x, q, cache, how):
   cached, before, wait = [], z, _wait(q, cache)
   for j0, j1 in tiles(n, m):
     v = _v(x, _columns(q, n, j0, j1, after=before if wait else None), j1, how)
-    before, z = z, z + (v * (2 * x[:, j0:j1, None])).sum(1)
+    before, z = z, z + (v * (2 * x[:, j0:j1, None]).astype(element)).sum(1)
     cached.append(v)
   return z, (z[:1, :1], cached if cache else None)
 
@@ -59,8 +59,7 @@ def backward(x, delta, q, residuals, how):
   einsum = functools.partial(jnp.einsum, precision=how.precision)
   dx = _mesh.vary(jnp.zeros(x.shape, jnp.result_type(x, delta)), _mesh.varying(x))
   twice = 2 * delta
-  whole = _mesh.on_one_device(x)
-  outer = _outer_with(twice, max(j1 - j0 for j0, j1 in tiles(n, m)), whole)
+  outer = _outer_with(twice, max(j1 - j0 for j0, j1 in tiles(n, m)))
   products, before, last = [], z, z
   wait = _wait(q, cached is not None)
   for t, (j0, j1) in enumerate(tiles(n, m)):
@@ -68,29 +67,30 @@ def backward(x, delta, q, residuals, how):
     v = cached[t] if cached is not None else _v(x, s, j1, how)
     e = outer(x[:, j0:j1])
     products.append(einsum("Bi,Bjm->ijm", x[:, :j1], e))  # (37), the upper halves
-    # (47): a's second place in a^T S a.
-    if whole:  # As matrices it costs no transposed copy of S, but joins the neurons' axis.
-      second = einsum("Bk,ik->Bi", e.reshape(e.shape[0], -1), s.reshape(j1, -1))
-    else:
-      second = einsum("Bjm,ijm->Bi", e, s)
-    dx = dx.at[:, :j1].add(second)
+    # As matrices: XLA for CPU would copy S transposed for a sum over two axes.
+    second = einsum("Bk,ik->Bi", e.reshape(e.shape[0], -1), s.reshape(j1, -1))
+    dx = dx.at[:, :j1].add(second)  # (47): a's second place in a^T S a
     dx = dx.at[:, j0:j1].add(einsum("Bm,Bjm->Bj", twice, v))  # and its first
     before, last = last, dx
   return dx, _packed(products, n, m)
 
 
-def _outer_with(delta, widest, whole):
+def _outer_with(delta, widest):
   """x [B, k] -> E [B, k, m], x's outer product with delta [B, m], for k up to `widest`.
 
   XLA for CPU has vector loops for a product of equal shapes only: from 128 rows on it is faster to
   repeat delta, the whole backward pass by a tenth, for `widest` m B numbers more of memory.
   """
   rows, m = delta.shape
-  if not whole or not isinstance(rows, int) or rows < 128:
+  if not isinstance(rows, int) or rows < 128:
     return lambda x: x[:, :, None] * delta[:, None]
   repeated = jnp.concatenate([delta] * widest, 1)
-  flat = lambda x: jnp.repeat(x, m, 1) * repeated[:, : x.shape[1] * m]
-  return lambda x: flat(x).reshape(rows, x.shape[1], m)
+
+  def outer(x):
+    flat = jnp.repeat(x, m, 1) * repeated[:, : x.shape[1] * m]
+    return flat.reshape(rows, x.shape[1], m)
+
+  return outer
 
 
 def _v(x, s, j1, how):
@@ -146,7 +146,7 @@ def _wait(q, cache):
 
 
 def _zero(after):
-  """The integer 0, not before `after` is known: a tile waits for the last but one.
+  """Always the integer 0, but not before `after` is known: a tile waits for the last but one.
 
   XLA for CPU makes everything as early as it can and shares what forward and backward have in
   common, which would keep every tile of Q in memory at a time and undo a recomputed V; it drops

@@ -64,11 +64,19 @@ def test_tiles_that_wait_for_one_another_are_the_plain_form(cache, at_once, monk
   assert_same(fast, slow, arguments("quadratic", (5,), 67, 3))
 
 
-@pytest.mark.parametrize("rows", [5, 130])  # on either side of the repeated delta
-def test_tiles_that_keep_the_neurons_axis_are_the_plain_form(rows, monkeypatch, x64):
-  """Where another device may have some of the neurons."""
-  monkeypatch.setattr(_mesh, "on_one_device", lambda array: False)
-  assert_same(planned(tiled=True), plain, arguments("quadratic", (rows,), 67, 3))
+@pytest.mark.parametrize("rows", [127, 128])  # on either side of the repeated delta
+def test_many_rows(rows, x64):
+  assert_same(cached, plain, arguments("quadratic", (rows,), 67, 3))
+
+
+def test_no_tiles_where_another_device_may_have_a_part(monkeypatch):
+  plans = []
+  monkeypatch.setattr(_quadratic, "by_closed_form", lambda plan, *args: plans.append(plan.tiled))
+  args = arguments("quadratic", (5,), 64, 32)
+  ops.quadratic(*args)
+  monkeypatch.setattr(_mesh, "on_one_device", lambda *arrays: False)
+  ops.quadratic(*args)
+  assert plans == [True, False]
 
 
 @every_twin
