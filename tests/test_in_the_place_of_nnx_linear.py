@@ -312,14 +312,15 @@ def test_float16_squares_are_taken_in_float32(layer):
   assert jnp.isfinite(input_gradient(*nnx.split(module), x)).all()
 
 
-@each_of_ours  # nnx.Linear has no quadratic part
+# An affine map has no such part, and the reduced layer multiplies.
+@pytest.mark.parametrize("layer", [qnn_jax.QuadraticLinear, qnn_jax.HeavyLinear], ids=named)
 @pytest.mark.parametrize(
-  "arguments", [{}, {"derivative": "autodiff"}, {"dot_general": doubling_dot_general}], ids=str
+  "arguments",
+  [{}, {"derivative": "autodiff"}, {"dot_general": doubling_dot_general}],
+  ids=["closed form", "autodiff", "dot_general"],
 )
 def test_a_sum_that_fits_float16_may_have_a_part_that_does_not(layer, arguments):
   """x^T Q x = 90,000, above float16's 65,504, and -60,000 from the kernel."""
-  if layer in (qnn_jax.AffineLinear, qnn_jax.ReducedQuadraticLinear):
-    pytest.skip("an affine map has no such part, and the reduced layer multiplies")
   ones = jax.nn.initializers.ones
   kernel = jax.nn.initializers.constant(-200.0)
   start = {argument: ones for argument in OWN[layer].values()}
