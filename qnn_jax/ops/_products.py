@@ -20,8 +20,9 @@ class How(NamedTuple):
 
   def form(self, dtype) -> "How":
     """For products of a quadratic form in `dtype`, which are never rounded to less."""
-    preferred = self.preferred_element_type or dtype
-    return self._replace(preferred_element_type=jnp.promote_types(dtype, preferred))
+    preferred = jnp.dtype(self.preferred_element_type or dtype)
+    widest = max(jnp.dtype(dtype), preferred, key=lambda dtype: dtype.itemsize)
+    return self._replace(preferred_element_type=widest)
 
 
 def affine(x, kernel, bias, how: How):

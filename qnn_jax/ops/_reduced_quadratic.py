@@ -64,8 +64,9 @@ def _factors(how, x, kernel, bias, u, c):
   """(z, v1, v2) of Algorithm 2."""
   v1 = _products.affine(x, kernel, bias, how)
   wide_x, wide_u = _products.wide(x, u)
-  wide_c = None if c is None else c.astype(wide_x.dtype)
-  v2 = _products.affine(wide_x, wide_u, wide_c, how.form(wide_x.dtype))
+  form = how.form(wide_x.dtype)
+  wide_c = None if c is None else c.astype(form.preferred_element_type)
+  v2 = _products.affine(wide_x, wide_u, wide_c, form)
   wide_v1, v2 = _products.alike(v1, v2)
   return (wide_v1 * v2).astype(v1.dtype), v1, v2
 
@@ -84,8 +85,9 @@ def _reduced_quadratic_bwd(how, joint, residuals, delta):
   x, kernel, bias, u, c, v1, v2 = residuals
   wide_x, wide_kernel, wide_u, delta = _products.wide(x, kernel, u, delta)
   if wide_x.dtype != x.dtype:  # Where z is infinite in float16, its derivative need not be.
-    wide_bias = None if bias is None else bias.astype(wide_x.dtype)
-    v1 = _products.affine(wide_x, wide_kernel, wide_bias, how.form(wide_x.dtype))
+    form = how.form(wide_x.dtype)
+    wide_bias = None if bias is None else bias.astype(form.preferred_element_type)
+    v1 = _products.affine(wide_x, wide_kernel, wide_bias, form)
   delta, v1, v2 = _products.alike(delta, v1, v2)
   delta_v2 = delta * v2
   delta_v1 = delta * v1

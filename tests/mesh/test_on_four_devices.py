@@ -10,7 +10,7 @@ CASES = pathlib.Path(__file__).with_name("four_devices.py")
 
 def test_gradients_and_collectives_on_four_devices():
   flags = "--xla_force_host_platform_device_count=4"
-  command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(CASES)]
+  command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", str(CASES)]
   ended = subprocess.run(
     command,
     env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
