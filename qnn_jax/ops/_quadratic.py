@@ -72,9 +72,7 @@ def quadratic(
   how = How(precision, preferred_element_type, out_sharding)
   x, q, kernel, bias = _mesh.vary_alike(*_placed(x, q, out_sharding), kernel, bias)
   if derivative == "autodiff":
-    wide_x, wide_q = _products.wide(x, q)
-    form, _ = _form(how, wide_x, _symmetric.unpack(wide_q))
-    return _products.plus_affine(form, x, kernel, bias, how)
+    return _quadratic_fwd(Plan(how), x, q, kernel, bias)[0]
   # Measured, docs/performance.md: below this the plain form's few large steps are faster.
   large = (n >= 64 and n * m >= 2048) or not cache
   # Elsewhere a product a tile would be an exchange between devices a tile.
