@@ -130,14 +130,17 @@ def count_multiplications(hlo: str) -> int:
       f"cannot count the multiplications of a program with a {opaque[1]}; "
       "compile one for CPU that has no loops"
     )
-  shapes, count = {}, 0
+  shapes: dict[str, tuple[int, ...]] = {}
+  count = 0
   for name, dtype, dims, op, rest in _INSTRUCTION.findall(hlo):
     shapes[name] = shape = _numbers(dims)
     if op == "multiply" and dtype[0] in "fb":  # f32, f64, bf16: no index arithmetic
       count += math.prod(shape)
     elif op == "dot":
       left = shapes[rest.split(",")[0].rstrip(")").strip().split("%")[-1]]
-      terms = (left[axis] for axis in _numbers(_CONTRACTED.search(rest)[1]))
+      contracted = _CONTRACTED.search(rest)
+      assert contracted, rest  # HLO writes them in every dot
+      terms = (left[axis] for axis in _numbers(contracted[1]))
       count += math.prod(shape) * math.prod(terms)
   return count
 

@@ -23,7 +23,7 @@ def symmetric_uniform(scale: float) -> Initializer:
   return init
 
 
-STARTS = {
+STARTS: dict[str, Callable[..., Initializer]] = {
   "symmetric": symmetric_uniform,
   "positive": jax.nn.initializers.uniform,
   "normal": jax.nn.initializers.normal,

@@ -33,10 +33,10 @@ from qnn_jax.ops import _arguments, _products
 _kernel_init = jax.nn.initializers.lecun_normal()  # nnx.Linear's own
 _zeros = jax.nn.initializers.zeros
 _ones = jax.nn.initializers.ones
-_NO_METADATA = MappingProxyType({})
 _LINEAR_ARGUMENTS = inspect.signature(nnx.Linear.__init__).parameters
 
 Metadata = Mapping[str, Any]
+_NO_METADATA: Metadata = MappingProxyType({})
 
 
 class QuadraticParam(nnx.Param):
@@ -239,7 +239,7 @@ class ReducedQuadraticLinear(_Linear):
 
 
 class HeavyLinear(_Linear):
-  """z = (x * x) @ heavy_kernel + x @ kernel + bias: the Heavy layer of 000_…txt.
+  """z = (x * x) @ heavy_kernel + x @ kernel + bias, the layer of the notes Heavy Layers.
 
   Args:
     in_features: n, at least 1.

@@ -52,7 +52,7 @@ _sigmoid_cross_entropy.defvjp(_sigmoid_cross_entropy_fwd, _sigmoid_cross_entropy
 
 
 def half_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """L = (yhat - y)^2 / 2, summed over the outputs: 001_…txt, 'Loss Fn'.
+  """L = (yhat - y)^2 / 2, summed over the outputs: the backpropagation notes, 'Loss Fn'.
 
   Args:
     outputs: [..., C] the network's outputs yhat, behind their activation.

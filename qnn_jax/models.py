@@ -1,7 +1,7 @@
 """The papers' classifier: sigmoid hidden layer(s) and a final layer chosen by name."""
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
@@ -28,7 +28,8 @@ def make_layer(
   head = heads.get(kind)
   if param_init is not None:
     kwargs = {name: start(param_init) for name, start in head.starts.items()} | kwargs
-  return head.layer(in_features, out_features, rngs=rngs, **kwargs)
+  layer: Callable[..., nnx.Module] = head.layer  # nnx.Module's own __init__ takes nothing
+  return layer(in_features, out_features, rngs=rngs, **kwargs)
 
 
 class Classifier(nnx.Module):
@@ -65,19 +66,19 @@ class Classifier(nnx.Module):
     param_dtype=jax.numpy.float32,
     rngs: nnx.Rngs,
   ):
-    hidden = (hidden,) if isinstance(hidden, numbers.Integral) else tuple(hidden)
-    kinds = (hidden_kind,) * len(hidden) if isinstance(hidden_kind, str) else tuple(hidden_kind)
-    if not hidden or min(hidden) < 1:
-      raise InputError(f"hidden must be at least 1 neuron in every layer, got {hidden}")
-    if len(kinds) != len(hidden):
+    widths = (int(hidden),) if isinstance(hidden, int | numbers.Integral) else tuple(hidden)
+    kinds = (hidden_kind,) * len(widths) if isinstance(hidden_kind, str) else tuple(hidden_kind)
+    if not widths or min(widths) < 1:
+      raise InputError(f"hidden must be at least 1 neuron in every layer, got {widths}")
+    if len(kinds) != len(widths):
       raise InputError(
-        f"hidden_kind names {len(kinds)} layers, {kinds}, but hidden has {len(hidden)}: {hidden}"
+        f"hidden_kind names {len(kinds)} layers, {kinds}, but hidden has {len(widths)}: {widths}"
       )
     if classes < 1 or in_features < 1:
       raise InputError(
         f"in_features and classes must be at least 1, got {in_features} and {classes}"
       )
-    sizes = (in_features, *hidden, classes)
+    sizes = (in_features, *widths, classes)
     self.layers = nnx.List(
       [
         make_layer(

@@ -10,7 +10,6 @@ import numbers
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import log_expit
 
 from qnn_jax import ops
 from qnn_jax.errors import InputError
@@ -107,13 +106,14 @@ class QuadraticLogisticRegression(ClassifierMixin, BaseEstimator):
       self._rate(x),
       self.epochs,
     )
-    if not np.isfinite(theta).all():
+    if not jnp.isfinite(theta).all():
       raise InputError(
         "the training left the range of floats; use standardize=True or scale the features"
       )
-    q, kernel, bias = logistic.split(theta, x.shape[1])
-    self._theta = np.asarray(ops.unpack(jnp.asarray(q)), np.float64), kernel.T, bias
-    self.quadratic_, self.coef_, self.intercept_ = _unscaled(*self._theta, self._scaler)
+    packed, kernel, bias = logistic.split(theta, x.shape[1])
+    parts = ops.unpack(packed), kernel.T, bias
+    self._theta = q, w, b = tuple(np.asarray(part, np.float64) for part in parts)
+    self.quadratic_, self.coef_, self.intercept_ = _unscaled(q, w, b, self._scaler)
     return self
 
   def decision_function(self, X):
@@ -134,8 +134,8 @@ class QuadraticLogisticRegression(ClassifierMixin, BaseEstimator):
     """The logarithms of `predict_proba`, exact where that rounds to 0: [N, C]."""
     z = self._z(X)
     if self._neurons == 1:
-      return log_expit(np.concatenate([-z, z], axis=1))
-    outputs = log_expit(z)
+      return _log_sigmoid(np.concatenate([-z, z], axis=1))
+    outputs = _log_sigmoid(z)
     return outputs - np.logaddexp.reduce(outputs, axis=1, keepdims=True)
 
   @property
@@ -192,15 +192,13 @@ def _targets(labels: np.ndarray, neurons: int) -> np.ndarray:
   return labels[:, None] == np.arange(neurons)
 
 
-def _train(theta, x, targets, rate: float, epochs: int) -> np.ndarray:
+def _train(theta, x, targets, rate: float, epochs: int) -> jax.Array:
   # What overflows becomes an infinity here and a NaN in the training, and `fit` tells of that.
   with np.errstate(over="ignore"):
     theta, x, targets = (jnp.asarray(array, jnp.float32) for array in (theta, x, targets))
   if len(x) * len(theta) <= _STORED_FEATURES:
-    trained = logistic.sgd(theta, _column_features(x), targets, rate, epochs)
-  else:
-    trained = logistic.sgd(theta, x, targets, rate, epochs, expand=_column_features)
-  return np.asarray(trained, np.float64)
+    return logistic.sgd(theta, _column_features(x), targets, rate, epochs)
+  return logistic.sgd(theta, x, targets, rate, epochs, expand=_column_features)
 
 
 def _column_features(x: jax.Array) -> jax.Array:
@@ -217,3 +215,8 @@ def _unscaled(q, w, b, scaler: StandardScaler):
   w = w / scale
   q_mean = q @ mean
   return q, w - 2 * q_mean, b - w @ mean + q_mean @ mean
+
+
+def _log_sigmoid(z: np.ndarray) -> np.ndarray:
+  """log(1 / (1 + exp(-z))), which overflows nowhere."""
+  return -np.logaddexp(0, -z)

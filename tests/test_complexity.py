@@ -7,6 +7,8 @@ import pytest
 from qnn_jax import complexity
 from qnn_jax.errors import InputError
 
+pytestmark = pytest.mark.fast
+
 SHAPES = [(1, 1), (3, 2), (5, 7), (30, 10)]
 
 

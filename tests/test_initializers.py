@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from qnn_jax import initializers, ops
+
+pytestmark = pytest.mark.fast
 
 UNIFORM = jax.nn.initializers.uniform(0.01)
 

@@ -49,6 +49,7 @@ def inputs(*batch):
   return jax.random.normal(jax.random.key(1), (*batch, 4))
 
 
+@pytest.mark.fast
 @every_layer
 def test_parameters_have_the_names_and_shapes_of_the_contract(layer):
   state = nnx.state(layer(4, 3, rngs=nnx.Rngs(0)), nnx.Param)
@@ -56,6 +57,7 @@ def test_parameters_have_the_names_and_shapes_of_the_contract(layer):
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.fast
 @every_layer
 @pytest.mark.parametrize("batch", [(), (2, 3), (0,)], ids=str)
 def test_layer_is_its_op(layer, batch):
@@ -66,6 +68,7 @@ def test_layer_is_its_op(layer, batch):
   np.testing.assert_array_equal(z, op(x, *(getattr(module, name)[...] for name in names)))
 
 
+@pytest.mark.fast
 @every_layer
 def test_default_start_is_the_linear_layer_it_takes_the_place_of(layer):
   x = inputs(5)

@@ -7,6 +7,8 @@ import pytest
 
 from qnn_jax import InputError, losses
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def x64():

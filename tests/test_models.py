@@ -23,6 +23,7 @@ def inputs(*batch):
   return jax.random.uniform(jax.random.key(1), (*batch, 6))
 
 
+@pytest.mark.fast
 @every_head
 def test_it_is_a_sigmoid_layer_and_the_head(head):
   model, x = make(head, param_init=jax.nn.initializers.normal(1.0)), inputs(4)
@@ -123,6 +124,7 @@ def test_gradient_steps_are_the_transcribed_algorithms(head, hidden, kind):
     )
 
 
+@pytest.mark.fast
 def test_an_unknown_head_tells_which_there_are():
   with pytest.raises(
     InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy$"

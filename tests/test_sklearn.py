@@ -44,6 +44,7 @@ def test_learns_what_a_line_cannot(circles):
   assert cross_val_score(QuadraticLogisticRegression(random_state=0), *circles, cv=3).min() > 0.95
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("init", ["zeros", "identity", "random"])
 def test_learns_xor_from_any_start(init):
   model = QuadraticLogisticRegression(init=init, random_state=0).fit(*XOR)
@@ -73,6 +74,7 @@ def test_the_reported_quadric_is_the_one_used(iris, standardize):
   np.testing.assert_allclose(z, model.decision_function(X), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.fast
 def test_two_classes_take_the_papers_one_neuron():
   # No scaling, Q = I, the order drawn by the estimator: the printed equations give the same neuron.
   X, y = XOR

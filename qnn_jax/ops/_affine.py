@@ -36,7 +36,8 @@ def affine(
   Raises:
     InputError: if the shapes do not fit, or for an unknown derivative.
 
-  Source: (66); 001_…txt, 'Forward Pass'. Backwards (28), (31) and the affine part of (41).
+  Source: (66); the backpropagation notes, 'Forward Pass'. Backwards (28), (31) and the affine part
+  of (41).
 
   >>> affine(jnp.ones((2, 3)), jnp.ones((3, 1)), jnp.zeros(1)).tolist()
   [[3.0], [3.0]]

@@ -6,6 +6,9 @@ Axis letters, here and everywhere in the project:
   m  neurons of a layer (n_l in the paper)          P  = n(n+1)/2, packed upper triangle
 """
 
+from collections.abc import Mapping
+from typing import Any, TypeVarTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -13,17 +16,22 @@ from qnn_jax.errors import InputError
 
 DERIVATIVES = ("closed_form", "autodiff")
 
+Arrays = TypeVarTuple("Arrays")  # each an array, or None where the caller allows it
 
-def promote(*arrays: jax.Array | None) -> tuple[jax.Array | None, ...]:
+
+def promote(*arrays: *Arrays) -> tuple[*Arrays]:
   """All arguments in their common floating dtype, so that the rules need not mix dtypes."""
-  arrays = tuple(None if a is None else jnp.asarray(a) for a in arrays)
-  dtype = jnp.result_type(*(a for a in arrays if a is not None))
+  found: Any = [None if a is None else jnp.asarray(a) for a in arrays]
+  dtype = jnp.result_type(*(a for a in found if a is not None))
   if not jnp.issubdtype(dtype, jnp.inexact):
     dtype = jnp.promote_types(dtype, jnp.float32)
-  return tuple(None if a is None else a.astype(dtype) for a in arrays)
+  found = tuple(None if a is None else a.astype(dtype) for a in found)
+  return found
 
 
-def check_shapes(op: str, x: jax.Array, expected: dict[str, tuple[jax.Array, tuple[int, ...]]]):
+def check_shapes(
+  op: str, x: jax.Array, expected: Mapping[str, tuple[jax.Array | None, tuple[int, ...]]]
+) -> None:
   """Raises InputError unless x is [..., n] and every named array, if given, has its shape."""
   if x.ndim < 1:
     raise InputError(f"{op}: x must be [..., n] with the features last, got a scalar")

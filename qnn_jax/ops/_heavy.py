@@ -1,6 +1,6 @@
-"""The Heavy layer, z = (a*a) H + a W + b: 000_…txt.
+"""The Heavy layer, z = (a*a) H + a W + b, of the notes Heavy Layers.
 
-The document writes X^T X H, whose shape does not fit its own W X + b; its gradient W + 2 X H on the
+They write X^T X H, whose shape does not fit their own W X + b; their gradient W + 2 X H on the
 inputs is that of the elementwise square, which is what is built here.
 """
 
@@ -30,8 +30,8 @@ def heavy(
 
   Args:
     x: [..., n] inputs; any leading axes, none and empty included.
-    heavy_kernel: [n, m], the document's H.
-    kernel: [n, m], the document's W, or None for the squares alone.
+    heavy_kernel: [n, m], the notes' H.
+    kernel: [n, m], the notes' W, or None for the squares alone.
     bias: [m], or None for none.
     derivative, precision, preferred_element_type, out_sharding: as in `affine`.
 
@@ -41,7 +41,7 @@ def heavy(
   Raises:
     InputError: if the shapes do not fit, or for an unknown derivative.
 
-  Source: 000_…txt, 'Forward Pass' and 'Backward Pass'.
+  Source: the notes Heavy Layers, 'Forward Pass' and 'Backward Pass'.
 
   >>> heavy(jnp.full((1, 2), 3.0), jnp.ones((2, 1)), jnp.ones((2, 1)), jnp.zeros(1)).tolist()
   [[24.0]]

@@ -6,9 +6,13 @@ On Explicit axes a product over a sharded axis must be told where its result goe
 as its parameter does (`sharding`). On Auto axes XLA finds the layouts by itself.
 """
 
+from typing import Any
+
 import jax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from qnn_jax.ops._arguments import Arrays
 
 
 def on_mesh(*arrays: jax.Array | None) -> bool:
@@ -65,10 +69,12 @@ def spec_of(array: jax.Array) -> tuple:
   return tuple(jax.typeof(array).sharding.spec)
 
 
-def vary_alike(*arrays: jax.Array | None) -> tuple[jax.Array | None, ...]:
-  """All arrays varying over every manual axis that one of them varies on."""
-  axes = frozenset().union(*(varying(a) for a in arrays if a is not None))
-  return tuple(None if a is None else vary(a, axes) for a in arrays)
+def vary_alike(*arrays: *Arrays) -> tuple[*Arrays]:
+  """All arrays, some of them None, varying over every manual axis that one of them varies on."""
+  found: Any = arrays
+  axes = frozenset[str]().union(*(varying(a) for a in found if a is not None))
+  found = tuple(None if a is None else vary(a, axes) for a in found)
+  return found
 
 
 def vary(array: jax.Array, axes: frozenset[str]) -> jax.Array:

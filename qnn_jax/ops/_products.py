@@ -89,8 +89,10 @@ def alike(*arrays):
 
 def dot(left, right, left_axes, right_axes, how: How, out_sharding):
   """The product summed over the given axes; left's other axes come first in it."""
+  left, right = alike(left, right)
   return jax.lax.dot_general(
-    *alike(left, right),
+    left,
+    right,
     ((left_axes, right_axes), ((), ())),
     precision=how.precision,
     out_sharding=out_sharding,

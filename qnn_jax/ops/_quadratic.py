@@ -70,7 +70,8 @@ def quadratic(
   }
   _arguments.check_shapes("quadratic", x, expected)
   how = How(precision, preferred_element_type, out_sharding)
-  x, q, kernel, bias = _mesh.vary_alike(*_placed(x, q, out_sharding), kernel, bias)
+  x, q = _placed(x, q, out_sharding)
+  x, q, kernel, bias = _mesh.vary_alike(x, q, kernel, bias)
   if derivative == "autodiff":
     return _quadratic_fwd(Plan(how), x, q, kernel, bias)[0]
   # Measured, docs/performance.md: below this the plain form's few large steps are faster.
@@ -137,8 +138,9 @@ def _placed(x, q, out_sharding, neurons=-1):
     return _mesh.whole_rows(x), q
   batch, m = _mesh.spec_of(x)[:-1], _mesh.spec_of(q)[neurons]
   if out_sharding is not None:
-    spec = getattr(out_sharding, "spec", out_sharding)
-    *batch, m = (*spec, *[None] * (x.ndim - len(spec)))
+    spec = tuple(getattr(out_sharding, "spec", out_sharding))
+    spec += (None,) * (x.ndim - len(spec))
+    batch, m = spec[:-1], spec[-1]
   places = [None] * q.ndim
   places[neurons] = m
   return _mesh.moved(x, *batch, None), _mesh.moved(q, *places)

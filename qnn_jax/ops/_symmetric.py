@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from qnn_jax.errors import InputError
+from qnn_jax.ops import _mesh
 
 
 def packed_size(n: int) -> int:
@@ -52,7 +53,7 @@ def unpack(q: jax.Array) -> jax.Array:
   >>> unpack(jnp.array([[1.0], [2.0], [3.0]])).tolist()
   [[[1.0, 2.0], [2.0, 3.0]]]
   """
-  return q.T[:, packed_index(matrix_size(q.shape[0]))]
+  return _taken(q.T, packed_index(matrix_size(q.shape[0])))
 
 
 def pack(q: jax.Array) -> jax.Array:
@@ -62,4 +63,16 @@ def pack(q: jax.Array) -> jax.Array:
   [[1.0], [2.0], [3.0]]
   """
   rows, columns = np.triu_indices(q.shape[-1])
-  return q[:, rows, columns].T
+  return _taken(q, rows, columns).T
+
+
+def _taken(q: jax.Array, *entries: np.ndarray) -> jax.Array:
+  """q[:, *entries], split by neurons as q is where it lies on Explicit axes.
+
+  Said outright there: outside `jax.set_mesh` JAX 0.12 forgets the layout in the derivative of plain
+  indexing, and raises a ShardingTypeError.
+  """
+  if _mesh.sharding(q) is None:
+    return q[:, *entries]
+  place = _mesh.sharding_like(q, _mesh.spec_of(q)[0], *[None] * entries[0].ndim)
+  return q.at[:, *entries].get(mode="promise_in_bounds", out_sharding=place)

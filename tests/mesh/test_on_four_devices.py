@@ -1,16 +1,17 @@
-"""Every case of four_devices.py, in a process of its own: it must say how many devices there are."""
+"""Every case of four_devices*.py, in a process of its own: it must say how many devices there are."""
 
 import os
 import pathlib
 import subprocess
 import sys
 
-CASES = pathlib.Path(__file__).with_name("four_devices.py")
+CASES = sorted(map(str, pathlib.Path(__file__).parent.glob("four_devices*.py")))
 
 
 def test_gradients_and_collectives_on_four_devices():
+  assert len(CASES) == 2
   flags = "--xla_force_host_platform_device_count=4"
-  command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", str(CASES)]
+  command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *CASES]
   ended = subprocess.run(
     command,
     env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},

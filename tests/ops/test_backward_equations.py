@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from op_cases import CASES, arguments
 
+pytestmark = pytest.mark.fast
+
 
 def affine(a, kernel, bias, delta):
   return kernel @ delta, np.outer(a, delta), delta  # (41) without Q, (31), (28)

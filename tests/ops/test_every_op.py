@@ -27,6 +27,7 @@ def loss(op):
   return lambda *args: jnp.sum(jnp.sin(op(*args)))
 
 
+@pytest.mark.fast
 @every_op
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
 def test_op_equals_its_reference_for_any_leading_axes(name, batch, x64):
@@ -51,6 +52,7 @@ def test_an_empty_batch_has_zero_gradients(name, batch):
     assert not gradient.any()
 
 
+@pytest.mark.fast
 @every_op
 @pytest.mark.parametrize("order", [1, 2])
 def test_gradients_are_the_numerical_ones(name, order, x64):
@@ -156,6 +158,7 @@ def test_any_shape(name, batch, n, m):
   assert [g.shape for g in gradients] == [a.shape for a in args]
 
 
+@pytest.mark.fast
 @every_op
 def test_shapes_that_do_not_fit_are_named(name):
   op = CASES[name].op

@@ -7,6 +7,8 @@ import pytest
 
 from qnn_jax import InputError, ops
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_pack_takes_the_upper_triangle_row_by_row(n):
