@@ -1,5 +1,6 @@
 """Whole-file writes that other processes see either not at all or complete."""
 
+import contextlib
 import os
 import pathlib
 import uuid
@@ -30,7 +31,8 @@ def atomic_write_bytes(path: str | os.PathLike, data: bytes) -> None:
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except BaseException:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a file system that has turned read-only, say
+      temporary.unlink(missing_ok=True)
     raise
   _sync_directory(path.parent)
 

@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class WorkerDied(RuntimeError):
   """A worker process of a sweep ended before its work: killed, or out of memory, say."""
+
+
+class MissingExtra(InputError, ImportError):
+  """A package that only an extra of qnn_jax brings is not installed; the sentence names the extra."""

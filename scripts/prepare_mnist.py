@@ -8,9 +8,10 @@ with the four original IDX files (gzipped or not):
     python scripts/prepare_mnist.py --data_dir=DIR [--idx_dir=FOLDER] [--overwrite]
 
 It takes half a minute. It is the only part of this project that needs TensorFlow: `pip install
-tensorflow` first. Nothing needs it as long as the MNIST that comes with the package will do.
+tensorflow` first. Nothing needs it as long as the MNIST of the checkout, in `data/tfds`, will do.
 """
 
+import collections
 import contextlib
 import gzip
 import io
@@ -26,7 +27,9 @@ from unittest import mock
 import numpy as np
 from absl import app, flags
 
-from qnn_jax.datasets.mnist import PIXELS, TEST_SIZE, TRAIN_SIZE, VERSION, Mnist, decode_mnist
+from qnn_jax import _extras
+from qnn_jax.datasets import Dataset
+from qnn_jax.datasets.images import decode_dataset
 from qnn_jax.errors import InputError
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "The TFDS directory to make; needed.")
@@ -34,6 +37,11 @@ IDX_DIR = flags.DEFINE_string(
   "idx_dir", None, "A folder with the four original IDX files; without it they are downloaded."
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an MNIST that is in data_dir already.")
+
+VERSION = "3.0.1"
+SHAPE = (28, 28, 1)
+TRAIN_SIZE = 60_000
+TEST_SIZE = 10_000
 
 # The builder's own names for the four files -> file name, shape.
 FILES = {
@@ -103,9 +111,10 @@ def find_idx(idx_dir: Path) -> dict[str, Path]:
   paths = {}
   for key, (name, _) in FILES.items():
     choices = [idx_dir / name, idx_dir / f"{name}.gz"]
-    paths[key] = next((path for path in choices if path.is_file()), None)
-    if paths[key] is None:
+    found = next((path for path in choices if path.is_file()), None)
+    if found is None:
       raise InputError(f"idx_dir {idx_dir} holds neither {name} nor {name}.gz; it needs all four")
+    paths[key] = found
   return paths
 
 
@@ -126,17 +135,20 @@ def download_idx(folder: Path) -> dict[str, Path]:
   return {key: Path(path) for key, path in paths.items()}
 
 
-def read_source(paths: dict[str, Path]) -> Mnist:
-  """Reads the four IDX files into arrays shaped as `load_mnist` returns them."""
+def read_source(paths: dict[str, Path]) -> Dataset:
+  """Reads the four IDX files into arrays shaped as `load_dataset` returns them."""
   arrays = {key: read_idx(paths[key], shape) for key, (_, shape) in FILES.items()}
   for key, array in arrays.items():
     if key.endswith("_labels") and array.max() > 9:
       raise InputError(f"{paths[key]} holds the label {array.max()}, where labels are 0 to 9")
-  return Mnist(
-    arrays["train_data"].reshape(-1, PIXELS),
+  return Dataset(
+    arrays["train_data"].reshape(TRAIN_SIZE, -1),
     arrays["train_labels"],
-    arrays["test_data"].reshape(-1, PIXELS),
+    arrays["test_data"].reshape(TEST_SIZE, -1),
     arrays["test_labels"],
+    classes=10,
+    shape=SHAPE,
+    name="mnist",
   )
 
 
@@ -169,22 +181,20 @@ def build(paths: dict[str, Path], data_dir: Path) -> None:
     builder.download_and_prepare(download_dir=data_dir / "downloads", file_format="array_record")
 
 
-def differences(source: Mnist, prepared: Mnist) -> int:
+def differences(source: Dataset, prepared: Dataset) -> int:
   """Counts the images that are in one of the two and not, or less often, in the other.
 
-  An image counts together with its label. TFDS shuffles as it prepares, so each split is compared
-  as a sorted list.
+  An image counts together with its label. TFDS shuffles as it prepares, so the order does not count.
   """
 
-  def rows(images, labels):
-    return sorted(row.tobytes() for row in np.column_stack([images, labels]))
+  def rows(dataset, at):
+    return collections.Counter(row.tobytes() for row in np.column_stack(dataset[at : at + 2]))
 
-  return sum(
-    ours != theirs
-    for ours, theirs in zip(
-      rows(*source[:2]) + rows(*source[2:]), rows(*prepared[:2]) + rows(*prepared[2:]), strict=True
-    )
-  )
+  found = 0
+  for at in (0, 2):
+    ours, theirs = rows(source, at), rows(prepared, at)
+    found += (ours - theirs).total() + (theirs - ours).total()
+  return found
 
 
 def install(prepared: Path, target: Path) -> None:
@@ -220,6 +230,7 @@ def prepare(data_dir: Path, idx_dir: Path | None, overwrite: bool) -> None:
     raise InputError(f"{target} exists already; pass --overwrite to replace it")
   if idx_dir is not None:
     read_source(find_idx(idx_dir))  # Tell of bad files before TensorFlow is asked for.
+  _extras.need("preparing MNIST", "tensorflow_datasets", "array_record")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   try:
     import tensorflow  # noqa: F401
@@ -237,7 +248,7 @@ def prepare(data_dir: Path, idx_dir: Path | None, overwrite: bool) -> None:
       with tempfile.TemporaryDirectory(prefix=".prepare_mnist-", dir=data_dir) as name:
         folder = Path(name)
         build(paths, folder)
-        wrong = differences(source, decode_mnist(folder))
+        wrong = differences(source, decode_dataset("mnist", folder))
         if wrong:
           raise InputError(f"{wrong} of the images prepared differ from the source; try again")
         install(folder / "mnist" / VERSION, target)
@@ -253,6 +264,7 @@ def main(argv: list[str]) -> None:
   """Flags and one call."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown argument {argv[1]}; everything is given by flags")
+  assert DATA_DIR.value is not None  # it is marked as required
   try:
     prepare(
       Path(DATA_DIR.value).expanduser(),

@@ -1,7 +1,7 @@
-"""The data, as arrays: MNIST, the six clusters of Table 3 and XOR."""
+"""The data, as arrays: any images with class labels, the six clusters of Table 3 and XOR."""
 
 from qnn_jax.datasets.clusters import Clusters, make_clusters
-from qnn_jax.datasets.mnist import Mnist, load_mnist
+from qnn_jax.datasets.images import Dataset, load_dataset
 from qnn_jax.datasets.xor import Xor, make_xor
 
-__all__ = ["Clusters", "Mnist", "Xor", "load_mnist", "make_clusters", "make_xor"]
+__all__ = ["Clusters", "Dataset", "Xor", "load_dataset", "make_clusters", "make_xor"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnn_jax.datasets import Mnist
+from qnn_jax.datasets import Dataset
 from qnn_jax.errors import InputError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_mnist.py"
@@ -90,8 +90,9 @@ def test_read_idx_refuses_damaged_gzip(script, tmp_path, damage):
 
 def test_read_source(script, idx_dir):
   source = script.read_source(script.find_idx(idx_dir))
-  assert [a.shape for a in source] == [(60000, 784), (60000,), (10000, 784), (10000,)]
-  assert [a.flat[0] for a in source] == [0, 1, 2, 3]
+  assert [a.shape for a in source[:4]] == [(60000, 784), (60000,), (10000, 784), (10000,)]
+  assert [a.flat[0] for a in source[:4]] == [0, 1, 2, 3]
+  assert source[4:] == (10, (28, 28, 1), "mnist")
 
 
 def test_read_source_refuses_labels_beyond_nine(script, idx_dir):
@@ -112,17 +113,17 @@ def test_find_idx_names_what_is_missing(script, idx_dir, tmp_path):
 def test_differences_counts_images_with_their_labels(script):
   rng = np.random.default_rng(0)
   images, labels = rng.integers(0, 256, (9, 784), np.uint8), rng.integers(0, 10, 9, np.uint8)
-  source = Mnist(images, labels, images[:3], labels[:3])
+  source = Dataset(images, labels, images[:3], labels[:3], 10, (28, 28, 1), "mnist")
   order = rng.permutation(9)
-  assert (
-    script.differences(source, Mnist(images[order], labels[order], images[2::-1], labels[2::-1]))
-    == 0
-  )
+  shuffled = (images[order], labels[order], images[2::-1], labels[2::-1])
+  assert script.differences(source, Dataset(*shuffled, *source[4:])) == 0
   wrong_label, wrong_image = labels.copy(), images.copy()
   wrong_label[4] ^= 1
   wrong_image[0, 100] ^= 1
   assert script.differences(source, source._replace(train_labels=wrong_label)) > 0
   assert script.differences(source, source._replace(test_images=wrong_image[:3])) > 0
+  fewer = source._replace(train_images=images[:8], train_labels=labels[:8])
+  assert script.differences(source, fewer) == 1
 
 
 def test_install_replaces_and_restores(script, tmp_path):

@@ -1,8 +1,11 @@
 """The data of (20)."""
 
 import numpy as np
+import pytest
 
 from qnn_jax.datasets.xor import make_xor
+
+pytestmark = pytest.mark.fast
 
 
 def test_the_points_of_equation_20():

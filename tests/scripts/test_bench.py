@@ -82,6 +82,7 @@ def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument,
   assert told in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.fast
 def test_there_is_no_other_benchmark():
   tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4")}
   assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested

@@ -1,0 +1,194 @@
+"""Data sets that TFDS has prepared: where they are, and what their metadata says, read as plain JSON."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+from qnn_jax.errors import InputError
+
+_ROOT = Path(__file__).parents[2]  # of a checkout
+DEFAULT_DATA_DIR = _ROOT / "data" / "tfds"
+SPLITS = ("train", "test")
+
+_KIND = (
+  "load_dataset needs uint8 images of one size in the feature image, class labels in the feature "
+  "label, and the splits train and test"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """A data set on disk.
+
+  Attributes:
+    name: NAME or NAME/CONFIG.
+    data_dir: the TFDS directory.
+    folder: of the version, within data_dir.
+    sizes: the numbers of training and of test images.
+    shape: a picture's (height, width, channels), None where the metadata leaves it open.
+    classes: how many there are.
+  """
+
+  name: str
+  data_dir: Path
+  folder: Path
+  sizes: tuple[int, int] = (0, 0)
+  shape: tuple[int | None, ...] = ()
+  classes: int = 0
+
+  def damaged(self, reason: str) -> InputError:
+    """The error for files that cannot be read: one sentence, whatever `reason` looks like."""
+    reason = " ".join(reason.split()).rstrip(".").replace(". ", ", ")
+    return InputError(
+      f"cannot read {self.name} from {self.folder} ({reason}); "
+      f"{remedy(self.name, self.data_dir, overwrite=True)}"
+    )
+
+  def unfit(self, reason: str) -> InputError:
+    """The error for a data set that is sound, but no images with class labels."""
+    return InputError(f"cannot load {self.name} from {self.folder} ({reason}); {_KIND}")
+
+
+def as_path(what: str, value: str | os.PathLike) -> Path:
+  """The path, with a ~ replaced; InputError, naming it `what`, if it is none."""
+  if not isinstance(value, str | os.PathLike):
+    raise InputError(f"{what} must be a path, got {value!r}")
+  return Path(os.path.expanduser(value))
+
+
+def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
+  """Finds the newest version of a data set and reads its metadata.
+
+  Args:
+    name: NAME or NAME/CONFIG.
+    data_dir: the TFDS directory; None for the checkout's.
+
+  Returns:
+    The data set.
+
+  Raises:
+    InputError: it is not there, is damaged, or is no data set of images with class labels.
+  """
+  if not isinstance(name, str) or not re.fullmatch(
+    r"[^./\\\0][^/\\\0]*(/[^./\\\0][^/\\\0]*)?", name
+  ):
+    raise InputError(f"name must be the NAME or NAME/CONFIG of a TFDS data set, got {name!r}")
+  if data_dir is None and not DEFAULT_DATA_DIR.is_dir():
+    raise InputError(
+      f"no data_dir is given, and the package is in no checkout with a data/tfds; "
+      f"{remedy(name, Path('DIR'))}"
+    )
+  data_dir = DEFAULT_DATA_DIR if data_dir is None else as_path("data_dir", data_dir)
+  if not data_dir.is_dir():
+    raise InputError(f"data_dir {data_dir} is not a directory; {remedy(name, data_dir)}")
+  try:
+    versions = _versions(data_dir / name)
+  except OSError as error:
+    raise InputError(
+      f"cannot read {data_dir / name} ({error.strerror}); {remedy(name, data_dir)}"
+    ) from error
+  if not versions:
+    others = ", ".join(_names(data_dir))
+    there = f"only {others}" if others else "nor any other"
+    raise InputError(
+      f"data_dir {data_dir} holds no data set {name}, {there}; {remedy(name, data_dir)}"
+    )
+  return _read(Prepared(name, data_dir, versions[max(versions)]))
+
+
+def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
+  """The end of an error's sentence: what would be right, and how to get there."""
+  # The script is in a checkout, not in the package.
+  if name == "mnist" and (_ROOT / "scripts" / "prepare_mnist.py").is_file():
+    command = "python scripts/prepare_mnist.py"
+  else:
+    command = f"tfds build {shlex.quote(name)} --file_format=array_record"
+  command += f" --data_dir={shlex.quote(str(data_dir))}" + overwrite * " --overwrite"
+  own = data_dir != DEFAULT_DATA_DIR and (DEFAULT_DATA_DIR / name).is_dir()
+  begin = f"leave data_dir out to use the checkout's {name}, or " if own else ""
+  return (
+    f"{begin}name a TFDS directory with {name} in array_record format, such as `{command}` makes"
+  )
+
+
+def digest(prepared: Prepared) -> str:
+  """SHA-256 over the names and contents of the data set's files, in hexadecimal."""
+  found = hashlib.sha256(b"array cache 2")  # another format of the cache, another digest
+  try:
+    for path in sorted(path for path in prepared.folder.iterdir() if path.is_file()):
+      with path.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").digest()
+      name = path.name.encode("utf-8", "surrogateescape")
+      found.update(len(name).to_bytes(8) + name + content)
+  except OSError as error:
+    raise prepared.damaged(str(error)) from error
+  return found.hexdigest()
+
+
+def _versions(folder: Path) -> dict[tuple[int, ...], Path]:
+  """(major, minor, patch) -> its folder; OSError if there is a folder that cannot be read."""
+  if not folder.is_dir():
+    return {}
+  paths = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
+  return {tuple(map(int, path.name.split("."))): path for path in paths if path.is_dir()}
+
+
+def _names(data_dir: Path) -> list[str]:
+  """The data sets in a TFDS directory, sorted: NAME or NAME/CONFIG."""
+  names = []
+  for pattern in ("*/*", "*/*/*"):
+    for path in data_dir.glob(pattern):
+      if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and path.is_dir():
+        names.append(str(path.parent.relative_to(data_dir)))
+  return sorted(set(names))
+
+
+def _read(prepared: Prepared) -> Prepared:
+  """Fills in what the metadata says."""
+  info, features = (_json(prepared, name) for name in ("dataset_info.json", "features.json"))
+  try:
+    form = info.get("fileFormat", "tfrecord")  # as TFDS understands its absence
+    splits = {
+      split["name"]: sum(map(int, split.get("shardLengths", ()))) for split in info["splits"]
+    }
+    features = features["featuresDict"]["features"]
+    image, label = (features.get(name, {}) for name in ("image", "label"))
+    classes = int(label.get("classLabel", {}).get("numClasses", 0))
+    pixel = image.get("image", {}).get("dtype", "uint8")
+    shape = image.get("image", {}).get("shape", {}).get("dimensions", (-1, -1, -1))
+    shape = tuple(None if int(d) < 0 else int(d) for d in shape)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise prepared.damaged("its metadata is not as TFDS writes it") from error
+  if form != "array_record":
+    raise prepared.damaged(f"it is in the format {form}, not in array_record")
+  for split in SPLITS:
+    if not splits.get(split):
+      raise prepared.unfit(f"it has no {split} split, only {', '.join(splits) or 'nothing'}")
+  for name, kind, what in (("image", "image", "images"), ("label", "classLabel", "class labels")):
+    if name not in features:
+      raise prepared.unfit(f"it has no feature {name}, only {', '.join(features) or 'nothing'}")
+    if kind not in features[name]:
+      raise prepared.unfit(f"its feature {name} holds no {what}")
+  if classes < 1:
+    raise prepared.unfit("its metadata does not say how many classes there are")
+  if pixel != "uint8" or len(shape) != 3:
+    raise prepared.unfit(f"its images are {pixel} {list(shape)}")
+  train, test = (splits[split] for split in SPLITS)
+  return dataclasses.replace(prepared, sizes=(train, test), shape=shape, classes=classes)
+
+
+def _json(prepared: Prepared, name: str) -> dict:
+  """One file of the metadata; without it TFDS would treat the data set as not prepared yet."""
+  try:
+    content = json.loads((prepared.folder / name).read_text("utf-8"))
+  except FileNotFoundError:
+    raise prepared.damaged(f"it has no {name}") from None
+  except (OSError, RecursionError, ValueError) as error:
+    raise prepared.damaged(f"its {name} cannot be read as JSON, {error}") from error
+  if not isinstance(content, dict):
+    raise prepared.damaged(f"its {name} is not as TFDS writes it")
+  return content
