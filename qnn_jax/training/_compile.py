@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
@@ -32,7 +33,7 @@ def jit(function: Callable, *, level: int | None = None, **kwargs) -> Callable:
       twice: a tenth of the time to compile, and slow.
     **kwargs: of `jax.jit`.
   """
-  compiled = None
+  compiled: Any = None
 
   @functools.wraps(function)
   def call(*args, **call_kwargs):
@@ -42,11 +43,12 @@ def jit(function: Callable, *, level: int | None = None, **kwargs) -> Callable:
     if compiled is None:  # only now, because asking for the backend starts it
       options = _accepted(jax.default_backend(), level)
       compiled = jax.jit(_allow_one_kernel(function), compiler_options=options, **kwargs)
-      call._cache_size = compiled._cache_size
+      like_jit._cache_size = compiled._cache_size
     return compiled(*args, **call_kwargs)
 
-  call._cache_size = lambda: 0
-  return call
+  like_jit: Any = call
+  like_jit._cache_size = lambda: 0
+  return like_jit
 
 
 def one_kernel(function: Callable) -> Callable:

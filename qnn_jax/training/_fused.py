@@ -1,4 +1,4 @@
-"""The fast tail: Algorithms 1 and 2 behind a sigmoid hidden layer, all seeds of a net in one scan.
+"""The fast tail: Algorithms 1 and 2 behind a sigmoid hidden layer, all lanes of a net in one scan.
 
 For a head ann, qnn, rpqnn or heavy: the head's equations written out once more. The slow twin that
 tests hold it to is `_tails.module_tail`, and behind it the plain scan.
@@ -21,7 +21,7 @@ and e_s the map's delta at sample s, by (28), (31) and (37)
 so that the parameters are read once a step and written once a sub-block, and Q is multiplied by a
 once for both passes, as the paper says of V (47).
 
-Layout, for XLA's CPU loops: the last axis holds the seeds, in whole vector registers. Such loops
+Layout, for XLA's CPU loops: the last axis holds the lanes, in whole vector registers. Such loops
 are fast for sums of plain products and ten times slower for nearly all else: hence sums that stand
 alone (`alone`), outer products only as sums, and one scan a net, compiled as one kernel.
 """
@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from qnn_jax import ops
 from qnn_jax.training import _compile
 from qnn_jax.training._tails import Tail, from_lanes, to_lanes
-from qnn_jax.training.fleet import Fleet, Net
+from qnn_jax.training.fleet import Net
 
 HEADS = ("ann", "qnn", "rpqnn", "heavy")
 
@@ -42,9 +42,9 @@ def fits(net: Net) -> bool:
   return isinstance(net.hidden, int) and net.hidden_kind == "ann" and net.head in HEADS
 
 
-def fused_tail(fleet: Fleet, net: Net) -> Tail:
+def fused_tail(net: Net) -> Tail:
   """The tail of a net that `fits`."""
-  eta, head, h = fleet.learning_rate, net.head, net.hidden
+  head, h = net.head, net.hidden
 
   def start(params):
     layer = params["layers"][1]
@@ -61,8 +61,8 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       state["q"] = to_lanes(jax.vmap(ops.unpack)(layer["q"]))  # [C, h, h, L]
     return state
 
-  def finish(state, seeds):
-    w, b = from_lanes(state["w"], seeds).swapaxes(1, 2), from_lanes(state["b"], seeds)
+  def finish(state, lanes):
+    w, b = from_lanes(state["w"], lanes).swapaxes(1, 2), from_lanes(state["b"], lanes)
     if head == "rpqnn":
       (w, u), (b, c) = jnp.split(w, 2, -1), jnp.split(b, 2, -1)
       return {"layers": {1: {"kernel": w, "bias": b, "u": u, "c": c}}}
@@ -71,11 +71,11 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
       return {"layers": {1: {"kernel": kernel, "bias": b, "heavy_kernel": heavy_kernel}}}
     layer = {"kernel": w, "bias": b}
     if head == "qnn":
-      q = from_lanes(state["q"], seeds)
+      q = from_lanes(state["q"], lanes)
       layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding parts the halves
     return {"layers": {1: layer}}
 
-  def run(state, z, g, y, valid):
+  def run(state, eta, z, g, y, valid):
     b = len(z)
 
     def step(past, sample):
@@ -116,7 +116,7 @@ def fused_tail(fleet: Fleet, net: Net) -> Tail:
         back -= 4 * eta * alone((past["r"] * (overlap_e * overlap)[:, None]).sum(0))
         back += 2 * eta * a * alone((past["square"] * overlap_e[:, None]).sum(0))
       elif head == "heavy":
-        back = back[:h] + 2 * a * back[h:]  # W + 2 X H of 000_…txt
+        back = back[:h] + 2 * a * back[h:]  # W + 2 X H of the notes Heavy Layers
 
       new = {"delta": back * a * (1 - a), "r": r, "e": e}  # g' of (41)
       if head == "qnn":

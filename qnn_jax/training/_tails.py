@@ -9,12 +9,12 @@ G_ts = x_t.x_s + 1,
 and the tail's own parameters take their SGD step after every sample. A tail is three functions:
 
     start(params)                      parameters of its net, leaves [S, ...] -> working state
-    run(state, z, g, y, valid)         z [b, h, L], g [b, b, L] strictly lower, y [b, C, L],
+    run(state, rates, z, g, y, valid)  eta [L], z [b, h, L], g [b, b, L] strictly lower, y [b, C, L],
                                        valid [b] -> (state, delta [b, h, L])
-    finish(state, seeds)               -> parameters of S seeds, without the first layer's
+    finish(state, lanes)               -> parameters of S lanes, without the first layer's
 
-The last axis holds the seeds, padded to L lanes with zeros (see `to_lanes`). A sample with valid = 0
-is padding and changes nothing. `module_tail` is the general one: any Classifier, gradients through
+The last axis holds the lanes, padded from S to L with zeros, rates too (see `to_lanes`). A sample with
+valid = 0 is padding and changes nothing. `module_tail` is the general one: any Classifier, gradients through
 the modules and their custom_vjp. `_fused.py` has the fast one.
 """
 
@@ -40,14 +40,14 @@ class Tail(NamedTuple):
 
 
 def to_lanes(x: jax.Array) -> jax.Array:
-  """[S, ...] -> [..., L]: the seeds last, with zeros to whole vector registers."""
+  """[S, ...] -> [..., L]: the lanes last, with zeros to whole vector registers."""
   missing = -len(x) % _REGISTER
   return jnp.moveaxis(jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), 0, -1)
 
 
-def from_lanes(x: jax.Array, seeds: int) -> jax.Array:
+def from_lanes(x: jax.Array, lanes: int) -> jax.Array:
   """[..., L] -> [S, ...], the padding left out."""
-  return jnp.moveaxis(x, -1, 0)[:seeds]
+  return jnp.moveaxis(x, -1, 0)[:lanes]
 
 
 def module_tail(fleet: Fleet, net: Net) -> Tail:
@@ -57,23 +57,24 @@ def module_tail(fleet: Fleet, net: Net) -> Tail:
   def loss(params, z, y):
     return losses.sigmoid_cross_entropy(nnx.merge(graphdef, params).tail(z), y)
 
-  def run_seed(params, z, g, y, valid):
+  def run_lane(params, rate, z, g, y, valid):
     def step(carry, sample):
       params, deltas = carry
       t, z, g, y, valid = sample
-      z = z - fleet.learning_rate * (g @ deltas)
+      z = z - rate * (g @ deltas)
       grads, delta = jax.grad(loss, argnums=(0, 1))(params, z, y)
-      rate = fleet.learning_rate * valid
-      params = jax.tree.map(lambda p, grad: p - rate * grad, params, grads)  # (7)
+      step_rate = rate * valid
+      params = jax.tree.map(lambda p, grad: p - step_rate * grad, params, grads)  # (7)
       return (params, deltas.at[t].set(valid * delta)), None
 
     steps = (jnp.arange(z.shape[0]), z, g, y, valid)
     return jax.lax.scan(step, (params, jnp.zeros_like(z)), steps)[0]
 
-  def run(params, z, g, y, valid):
-    seeds = len(jax.tree.leaves(params)[0])
-    seed_by_seed = jax.vmap(run_seed, in_axes=(0, 0, 0, 0, None))
-    params, delta = seed_by_seed(params, *(from_lanes(x, seeds) for x in (z, g, y)), valid)
+  def run(params, rates, z, g, y, valid):
+    lanes = len(jax.tree.leaves(params)[0])
+    lane_by_lane = jax.vmap(run_lane, in_axes=(0, 0, 0, 0, 0, None))
+    rates, z, g, y = (from_lanes(x, lanes) for x in (rates, z, g, y))
+    params, delta = lane_by_lane(params, rates, z, g, y, valid)
     return params, to_lanes(delta)
 
-  return Tail(start=lambda params: params, run=run, finish=lambda params, seeds: params)
+  return Tail(start=lambda params: params, run=run, finish=lambda params, lanes: params)

@@ -12,7 +12,7 @@ start plus the common movement:
 
     W_p = W0_p + c_p (b' - b'_0) / (1 + c.c),     b = b' - sum_p c_p W_p.
 
-Axis letters: S seeds, N samples, n inputs, k those that vary, h columns of the first layers.
+Axis letters: S lanes, N samples, n inputs, k those that vary, h columns of the first layers.
 """
 
 import dataclasses

@@ -29,7 +29,7 @@ def evaluate(
   """Accuracy on `inputs` [N, n] (floats, or 8-bit pixels) with `labels` [N] in 0..C-1.
 
   The prediction is the output with the largest logit. A run is finite if all its parameters and all
-  its logits are: then the loss (25), which takes logits, is finite too. One seed is taken after
+  its logits are: then the loss (25), which takes logits, is finite too. One lane is taken after
   another, and samples a thousand at a time, so that memory does not grow with their numbers.
   """
   parts = max(1, math.ceil(len(inputs) / _SAMPLES_AT_ONCE))
@@ -38,7 +38,7 @@ def evaluate(
   inputs = jnp.pad(inputs, ((0, missing), (0, 0)), mode="edge").reshape(parts, -1, inputs.shape[1])
   padded = jnp.pad(labels, (0, missing), constant_values=-1).reshape(parts, -1)
 
-  def of_seed(params):
+  def of_lane(params):
     def of_part(part):
       x, labels = fleet.as_inputs(part[0]), part[1]
       logits = jnp.stack(_logits(fleet, params, x))  # [nets, N, C]
@@ -50,12 +50,12 @@ def evaluate(
     ]
     return 100 * right.sum(0) / len(labels), finite.all(0) & jnp.stack(of_params)
 
-  accuracy, finite = jax.lax.map(of_seed, params)
+  accuracy, finite = jax.lax.map(of_lane, params)
   return Evaluation(accuracy.T, finite.T)
 
 
 def _logits(fleet, params, x):
-  """Logits of every net of one seed, with one matrix product for all affine first layers."""
+  """Logits of every net of one lane, with one matrix product for all affine first layers."""
   modules = [nnx.merge(fleet.graphdef(net), p) for net, p in zip(fleet.nets, params)]
   affine = [i for i, module in enumerate(modules) if isinstance(module.layers[0], AffineLinear)]
   logits = [None if i in affine else module(x) for i, module in enumerate(modules)]

@@ -1,9 +1,10 @@
-"""Fleets: the nets of one table that are trained side by side, over many seeds.
+"""Fleets: the nets of one table that are trained side by side, over many lanes.
 
+A lane is one run of all the nets: its seed, learning rate and start are values, not part of the program.
 All nets of a seed see the same samples in the same order (models are compared on paired data), and
-a seed's draws depend on its number alone: neither on the other seeds nor on the other nets.
+a seed's draws depend on its number alone: neither on the other lanes nor on the other nets.
 
-Axis letters of this room: S seeds, N samples, n inputs, h hidden neurons, C classes.
+Axis letters of this room: S lanes, N samples, n inputs, h hidden neurons, C classes.
 """
 
 import collections
@@ -25,7 +26,7 @@ from qnn_jax.initializers import STARTS, Initializer
 from qnn_jax.training import _compile
 
 # The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}: the pure
-# dict of its nnx.State, every leaf with a leading axis [S]; nnx.merge(graphdef, ...) takes one seed's.
+# dict of its nnx.State, every leaf with a leading axis [S]; nnx.merge(graphdef, ...) takes one lane's.
 Params = dict[str, Any]
 
 
@@ -45,32 +46,69 @@ class Net:
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
-  """Nets that share their inputs, and how they start and learn.
+  """Nets that share their inputs: all that a compiled program depends on.
 
   Attributes:
     nets: the architectures; each once.
     in_features: n.
     classes: C.
-    learning_rate: eta of (7), the same for every parameter.
-    init_scale: s, the scale of every parameter's start, matrices symmetrised.
     dtype: of parameters and computation.
-    init: the start's distribution, of `initializers.STARTS`: 'symmetric' is U[-s, s), 'positive'
-      U[0, s), 'normal' N(0, s^2).
     input_shift: 8-bit pixels become x / 255 - input_shift; floats are taken as they are.
   """
 
   nets: tuple[Net, ...]
   in_features: int = 784
   classes: int = 10
-  learning_rate: float = 0.01
-  init_scale: float = 0.01
   dtype: str = "float32"
-  init: str = "symmetric"
   input_shift: float = 0.5
 
   def __post_init__(self):
     if not self.nets or len(set(self.nets)) < len(self.nets):
       raise InputError(f"a fleet needs nets, each once, got {self.nets}")
+
+  def as_inputs(self, inputs: jax.Array) -> jax.Array:
+    """Inputs in the computation's dtype; 8-bit pixels become x / 255 - input_shift."""
+    if inputs.dtype == jnp.uint8:
+      return inputs.astype(self.dtype) / 255 - self.input_shift
+    return inputs.astype(self.dtype)
+
+  def module(self, net: Net, key: jax.Array, param_init: Initializer) -> models.Classifier:
+    """A fresh classifier of this architecture, its parameters drawn from `key` by `param_init`."""
+    return models.Classifier(
+      self.in_features,
+      net.hidden,
+      self.classes,
+      net.head,
+      hidden_kind=net.hidden_kind,
+      param_init=param_init,
+      param_dtype=jnp.dtype(self.dtype),
+      rngs=nnx.Rngs(params=key),
+    )
+
+  def graphdef(self, net: Net) -> nnx.GraphDef:
+    """The static part of `module(net, ...)`, to merge with one lane's parameters."""
+    zeros = jax.nn.initializers.zeros
+    return nnx.split(nnx.eval_shape(lambda: self.module(net, jax.random.key(0), zeros)))[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lane:
+  """One run of all the nets of a fleet: its seed, and how the nets start and learn.
+
+  Attributes:
+    seed: what the start and the order of the samples are drawn from.
+    learning_rate: eta of (7), the same for every parameter.
+    init: the start's distribution, of `initializers.STARTS`: 'symmetric' is U[-s, s), 'positive'
+      U[0, s), 'normal' N(0, s^2).
+    init_scale: s, the scale of every parameter's start, matrices symmetrised.
+  """
+
+  seed: int
+  learning_rate: float = 0.01
+  init: str = "symmetric"
+  init_scale: float = 0.01
+
+  def __post_init__(self):
     if self.init not in STARTS:
       raise InputError(f"unknown init '{self.init}'; choose one of {', '.join(STARTS)}")
 
@@ -79,43 +117,38 @@ class Fleet:
     """Start of every parameter."""
     return STARTS[self.init](self.init_scale)
 
-  def as_inputs(self, inputs: jax.Array) -> jax.Array:
-    """Inputs in the computation's dtype; 8-bit pixels become x / 255 - input_shift."""
-    if inputs.dtype == jnp.uint8:
-      return inputs.astype(self.dtype) / 255 - self.input_shift
-    return inputs.astype(self.dtype)
 
-  def module(
-    self, net: Net, key: jax.Array, param_init: Initializer | None = None
-  ) -> models.Classifier:
-    """A fresh classifier of this architecture, its parameters drawn from `key` by `param_init`."""
-    return models.Classifier(
-      self.in_features,
-      net.hidden,
-      self.classes,
-      net.head,
-      hidden_kind=net.hidden_kind,
-      param_init=param_init or self.param_init,
-      param_dtype=jnp.dtype(self.dtype),
-      rngs=nnx.Rngs(params=key),
-    )
-
-  def graphdef(self, net: Net) -> nnx.GraphDef:
-    """The static part of `module(net, ...)`, to merge with one seed's parameters."""
-    return nnx.split(nnx.eval_shape(lambda: self.module(net, jax.random.key(0))))[0]
+def rates(fleet: Fleet, lanes: Sequence[Lane]) -> jax.Array:
+  """[S] the lanes' learning rates, in the fleet's dtype."""
+  return jnp.asarray([lane.learning_rate for lane in lanes], fleet.dtype)
 
 
-def init(fleet: Fleet, seeds: Sequence[int]) -> list[Params]:
+def init(fleet: Fleet, lanes: Sequence[Lane]) -> list[Params]:
   """Starting parameters of every net, in the order of `fleet.nets`; leaves [S, ...]."""
-  return _init(fleet, jnp.asarray(seeds, jnp.uint32))
+  names = sorted({lane.init for lane in lanes})
+  seeds = jnp.asarray([lane.seed for lane in lanes], jnp.uint32)
+  scales = jnp.asarray([lane.init_scale for lane in lanes], fleet.dtype)
+  # A program a distribution, for all lanes whichever are of it, so that it serves any mixture. With all
+  # distributions in one program, rounding would differ with what else is in it.
+  each = [_init(fleet, name, seeds, scales) for name in names]
+  if len(each) == 1:
+    return each[0]
+  return _chosen(jnp.asarray([names.index(lane.init) for lane in lanes]), each)
 
 
-@functools.partial(_compile.jit, level=0, static_argnums=0)
-def _init(fleet, seeds):
-  return jax.vmap(functools.partial(_init_seed, fleet))(seeds)
+@functools.partial(_compile.jit, level=0, static_argnums=(0, 1))
+def _init(fleet, name, seeds, scales):
+  return jax.vmap(functools.partial(_init_lane, fleet, name))(seeds, scales)
 
 
-def _init_seed(fleet, seed):
+@functools.partial(_compile.jit, level=0)
+def _chosen(which, each):
+  """Of `each`, lane s is that of each[which[s]]."""
+  of_lane = lambda i, *leaves: jax.lax.select_n(i, *leaves)
+  return jax.tree.map(lambda *leaves: jax.vmap(of_lane)(which, *leaves), *each)
+
+
+def _init_lane(fleet, name, seed, scale):
   """The states of `fleet.module(net, key)` of all nets, draws of about one size made together.
 
   Net by net the 75 draws of Table 4's nets compile three times as long as the 5 that are left so.
@@ -128,7 +161,7 @@ def _init_seed(fleet, seed):
   drawn = {}
   for places in alike.values():
     size = max(math.prod(shapes[i][j]) for i, j in places)
-    draw = lambda key, size=size: fleet.param_init(key, (size,), fleet.dtype)
+    draw = lambda key, size=size: STARTS[name](scale)(key, (size,), fleet.dtype)
     drawn_keys = jnp.stack([keys[i][j] for i, j in places])
     for (i, j), values in zip(places, jax.vmap(draw)(drawn_keys)):
       drawn[i, j] = values[: math.prod(shapes[i][j])].reshape(shapes[i][j])
@@ -173,7 +206,7 @@ def _drawn_alike(shape):
 
   A draw of JAX's default generator is the beginning of any longer one.
   """
-  config = jax.config
+  config: Any = jax.config  # whose types, before JAX 0.12, do not list its options
   if config.jax_threefry_partitionable and config.jax_default_prng_impl == "threefry2x32":
     return math.prod(shape).bit_length() // 3
   return shape
@@ -195,7 +228,7 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
   """[S, N] which samples each seed trains on, and in which order, in every epoch alike.
 
   A seed draws `size` of the `available` samples without replacement; a smaller size is a beginning
-  of a larger one. With `shared`, every seed gets the draw of seed 0.
+  of a larger one. Equal seeds get the same, and with `shared` all get the draw of seed 0.
 
   Raises:
     InputError: if size is not in 1..available.
@@ -204,8 +237,10 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
     raise InputError(
       f"the training size must be 1 to {available}, the samples there are, got {size}"
     )
-  numbers = (0,) * len(seeds) if shared else tuple(map(int, seeds))
-  return jnp.asarray(_whole_order(numbers, available)[:, :size])
+  numbers = [0] * len(seeds) if shared else list(map(int, seeds))
+  once = tuple(dict.fromkeys(numbers))
+  places = [once.index(number) for number in numbers]
+  return jnp.asarray(_whole_order(once, available)[places, :size])
 
 
 @functools.lru_cache(maxsize=1)  # a sweep asks for the same seeds' order at every size

@@ -14,13 +14,16 @@ Axis letters: n inputs, P = n(n+1)/2, F = 1 + n + P features, N samples, K any a
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax import ops
+from qnn_jax.initializers import STARTS, symmetrized
 
+Array = TypeVar("Array", jax.Array, np.ndarray)
 Expand = Callable[[jax.Array], jax.Array]
 
 
@@ -52,15 +55,29 @@ def join(q: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
   return jnp.concatenate([bias[None], kernel, q])
 
 
-def split(theta: jax.Array, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def split(theta: Array, n: int) -> tuple[Array, Array, Array]:
   """`join` undone: theta [F, ...K] of neurons with n inputs -> q, kernel, bias."""
   return theta[1 + n :], theta[1 : 1 + n], theta[0]
+
+
+def start(seed: int | jax.Array, n: int, neurons: int, init: str, scale: float) -> jax.Array:
+  """theta [F, neurons] of n inputs, drawn from `initializers.STARTS[init](scale)`, Q symmetrised.
+
+  b and w do not depend on whether Q is drawn: the first 1 + n rows start ordinary neurons.
+  """
+  draw = STARTS[init](scale)
+  q, kernel, bias = jax.random.split(jax.random.key(seed), 3)
+  return join(
+    symmetrized(draw)(q, (ops.packed_size(n), neurons)),
+    draw(kernel, (n, neurons)),
+    draw(bias, (neurons,)),
+  )
 
 
 def epoch(
   theta: jax.Array,
   inputs: jax.Array,
-  targets: jax.Array,
+  targets: jax.Array | np.ndarray,
   rate: float | jax.Array,
   expand: Expand | None = None,
 ) -> jax.Array:

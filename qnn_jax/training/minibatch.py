@@ -8,7 +8,7 @@ high for the others.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +37,92 @@ class Trained(NamedTuple):
   diverged_at: jax.Array
 
 
+class State(NamedTuple):
+  """Where a training has come to.
+
+  Attributes:
+    params, rest: the model's variables, as in `Trained`.
+    optimizer: the optimiser's state.
+    order: uint32 [2], data of the key that the orders of all epochs come from.
+    epoch: int32 [], passes that are done.
+  """
+
+  params: nnx.State
+  rest: nnx.State
+  optimizer: optax.OptState
+  order: jax.Array
+  epoch: jax.Array
+
+
 MakeModel = Callable[[nnx.Rngs], nnx.Module]
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 Train = Callable[[jax.Array, jax.Array, jax.Array], Trained]
+
+
+class Trainer(NamedTuple):
+  """A training in pure parts, for those who want to stop and carry on.
+
+  Attributes:
+    start: key -> the first `State`.
+    run: (state, inputs [N, ...], targets [N, ...], epochs) -> (state, losses [epochs * (N // batch_size)]);
+      `epochs` is static.
+  """
+
+  start: Callable[[jax.Array], State]
+  run: Callable[[State, jax.Array, jax.Array, int], tuple[State, jax.Array]]
+
+
+def make_trainer(
+  make_model: MakeModel, loss: Loss, optimizer: optax.GradientTransformation, *, batch_size: int
+) -> Trainer:
+  """What `make_train` does, a part at a time: the parts together give the same numbers.
+
+  Args:
+    make_model, loss, optimizer, batch_size: as in `make_train`. The optimiser may hold traced numbers, such as
+      a rate that differs among the lanes of a `jax.vmap`.
+
+  Raises:
+    InputError: batch_size is below 1, or, when `run` is called, as `make_train`'s `train`.
+  """
+  if batch_size < 1:
+    raise InputError(f"batch_size must be at least 1, got {batch_size}")
+
+  def start(key: jax.Array) -> State:
+    params_key, order_key = jax.random.split(key)
+    parts: tuple[Any, ...] = nnx.split(make_model(nnx.Rngs(params_key)), nnx.Param, ...)
+    _, params, rest = parts
+    order = jax.random.key_data(order_key)
+    return State(params, rest, optimizer.init(params), order, jnp.zeros((), jnp.int32))
+
+  def run(state, inputs, targets, epochs):
+    inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
+    batches = _batches(inputs, targets, batch_size)
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
+
+    def mean_loss(params, rest, x, y):
+      model = nnx.merge(graph, params, rest, copy=True)  # A copy may be changed by its call.
+      value = loss(model(x), y).mean()
+      return value, nnx.split(model, nnx.Param, ...)[-1]
+
+    def step(carry, rows):
+      params, rest, state = carry
+      (value, rest), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+        params, rest, inputs[rows], targets[rows]
+      )
+      updates, state = optimizer.update(grads, state, params)
+      return (optax.apply_updates(params, updates), rest, state), value
+
+    def epoch(carry, number):
+      key = jax.random.fold_in(jax.random.wrap_key_data(state.order), number)
+      order = jax.random.permutation(key, inputs.shape[0])
+      return jax.lax.scan(step, carry, order[: batches * batch_size].reshape(batches, batch_size))
+
+    carry = state.params, state.rest, state.optimizer
+    numbers = state.epoch + jnp.arange(epochs, dtype=jnp.int32)
+    carry, losses = jax.lax.scan(epoch, carry, numbers)
+    return State(*carry, state.order, state.epoch + epochs), losses.reshape(-1)
+
+  return Trainer(start, run)
 
 
 def make_train(
@@ -72,41 +155,22 @@ def make_train(
     InputError: a number below 1; and, when `train` is called, inputs and targets of different
       lengths, or fewer of them than batch_size.
   """
-  for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-    if value < 1:
-      raise InputError(f"{name} must be at least 1, got {value}")
+  if epochs < 1:
+    raise InputError(f"epochs must be at least 1, got {epochs}")
+  trainer = make_trainer(make_model, loss, optimizer, batch_size=batch_size)
 
   def train(key: jax.Array, inputs: jax.Array, targets: jax.Array) -> Trained:
-    inputs, targets = jnp.asarray(inputs), jnp.asarray(targets)
-    batches = _batches(inputs, targets, batch_size)
-    params_key, order_key = jax.random.split(key)
-    graph, params, rest = nnx.split(make_model(nnx.Rngs(params_key)), nnx.Param, ...)
-
-    def mean_loss(params, rest, x, y):
-      model = nnx.merge(graph, params, rest, copy=True)  # A copy may be changed by its call.
-      value = loss(model(x), y).mean()
-      return value, nnx.split(model, nnx.Param, ...)[2]
-
-    def step(carry, rows):
-      params, rest, state = carry
-      (value, rest), grads = jax.value_and_grad(mean_loss, has_aux=True)(
-        params, rest, inputs[rows], targets[rows]
-      )
-      updates, state = optimizer.update(grads, state, params)
-      return (optax.apply_updates(params, updates), rest, state), value
-
-    def epoch(carry, key):
-      order = jax.random.permutation(key, inputs.shape[0])
-      return jax.lax.scan(step, carry, order[: batches * batch_size].reshape(batches, batch_size))
-
-    carry = params, rest, optimizer.init(params)
-    (params, rest, _), losses = jax.lax.scan(epoch, carry, jax.random.split(order_key, epochs))
-    losses = losses.reshape(-1)
-    bad = ~jnp.isfinite(losses)
-    diverged_at = jnp.where(bad.any(), bad.argmax(), losses.size).astype(jnp.int32)
-    return Trained(params, rest, losses, bad.any() | ~_all_finite(params), diverged_at)
+    return finish(*trainer.run(trainer.start(key), inputs, targets, epochs))
 
   return train
+
+
+def finish(state: State, losses: jax.Array) -> Trained:
+  """What a training leaves behind, of its last state and the losses [steps] of all its steps."""
+  bad = ~jnp.isfinite(losses)
+  diverged_at = jnp.where(bad.any(), bad.argmax(), losses.size).astype(jnp.int32)
+  diverged = bad.any() | ~_all_finite(state.params)
+  return Trained(state.params, state.rest, losses, diverged, diverged_at)
 
 
 def make_predict(make_model: MakeModel) -> Callable[[Trained, jax.Array], jax.Array]:

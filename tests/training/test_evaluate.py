@@ -1,4 +1,4 @@
-"""Accuracy and finiteness of a fleet's nets, seed by seed."""
+"""Accuracy and finiteness of a fleet's nets, lane by lane."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,13 @@ import pytest
 from flax import nnx
 
 from qnn_jax.training.evaluate import evaluate
-from qnn_jax.training.fleet import Fleet, Net, init
+from qnn_jax.training.fleet import Fleet, Lane, Net, init
 
 FLEET = Fleet(
-  (Net("ann", 3), Net("qnn", 4), Net("rpqnn", (3, 2))), 6, 4, init_scale=2.0, init="positive",
-  input_shift=0.25,
+  (Net("ann", 3), Net("qnn", 4), Net("rpqnn", (3, 2))), 6, 4, input_shift=0.25
 )  # fmt: skip
 SEEDS = range(3)
+LANES = [Lane(seed, init="positive", init_scale=2.0) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def centred(params):
 
 def test_it_counts_the_largest_outputs(data, score):
   pixels, labels = data
-  params = centred(init(FLEET, SEEDS))
+  params = centred(init(FLEET, LANES))
   result = score(params, jnp.asarray(pixels), labels)
   assert result.accuracy.shape == result.finite.shape == (3, 3)
   assert result.finite.all()
@@ -62,7 +62,7 @@ def test_parts_of_the_samples_are_the_whole(data, monkeypatch, bad):
   inputs, labels = rng.random((43, 6), np.float32), rng.integers(4, size=43)
   if bad is not None:
     inputs[bad] = np.nan
-  params = centred(init(FLEET, SEEDS))
+  params = centred(init(FLEET, LANES))
   whole = evaluate(FLEET, params, inputs, labels)
   assert whole.finite.all() == (bad is None)
   assert len(set(np.asarray(whole.accuracy).ravel())) > 3
@@ -73,7 +73,7 @@ def test_parts_of_the_samples_are_the_whole(data, monkeypatch, bad):
 
 def test_labels_that_are_its_answers_are_all_right(data, score):
   pixels, _ = data
-  params = centred(init(FLEET, (0,)))
+  params = centred(init(FLEET, LANES[:1]))
   own = jax.tree.map(lambda leaf: leaf[0], params[1])
   answers = nnx.merge(FLEET.graphdef(FLEET.nets[1]), own)(seen(pixels)).argmax(-1)
   assert score(params, seen(pixels), answers).accuracy[1, 0] == 100
@@ -82,7 +82,7 @@ def test_labels_that_are_its_answers_are_all_right(data, score):
 @pytest.mark.parametrize("number", (np.inf, np.nan))
 def test_a_parameter_that_is_not_finite_marks_its_run_alone(data, score, number):
   pixels, labels = data
-  params = centred(init(FLEET, SEEDS))
+  params = centred(init(FLEET, LANES))
   healthy = score(params, jnp.asarray(pixels), labels)
   params[1]["layers"][1]["q"] = params[1]["layers"][1]["q"].at[2, 0, 0].set(number)
   result = score(params, jnp.asarray(pixels), labels)
@@ -95,7 +95,7 @@ def test_a_parameter_that_is_not_finite_marks_its_run_alone(data, score, number)
 
 def test_an_infinite_weight_behind_a_sigmoid_counts_though_the_logits_are_finite(data, score):
   pixels, labels = data
-  params = centred(init(FLEET, SEEDS))
+  params = centred(init(FLEET, LANES))
   # The sigmoid of an infinite sum is 1 or 0, so the logits show nothing of it.
   bias = params[0]["layers"][0]["bias"]
   params[0]["layers"][0]["bias"] = bias.at[0, 1].set(jnp.inf)
@@ -107,7 +107,7 @@ def test_an_infinite_weight_behind_a_sigmoid_counts_though_the_logits_are_finite
 
 def test_logits_that_overflow_are_not_finite_though_the_parameters_are(data, score):
   pixels, labels = data
-  params = centred(init(FLEET, SEEDS))
+  params = centred(init(FLEET, LANES))
   params[0]["layers"][1]["kernel"] = jnp.full_like(params[0]["layers"][1]["kernel"], 3e38)
   params[0]["layers"][0]["bias"] += 100  # every hidden output is 1, and three times 3e38 too large
   result = score(params, jnp.asarray(pixels), labels)

@@ -51,6 +51,25 @@ def test_full_batch_descent_is_plain_gradient_descent():
   )
 
 
+def test_a_training_in_parts_is_the_same_as_one_without_a_stop():
+  whole = run(optax.adam(0.02), epochs=5)
+
+  def parts(rate, stops):  # the rate is a value of the program
+    trainer = minibatch.make_trainer(
+      make_model, losses.sigmoid_cross_entropy, optax.adam(rate), batch_size=6
+    )
+    state, found = trainer.start(jax.random.key(0)), []
+    for epochs in stops:
+      state, loss = trainer.run(state, *data(), epochs)
+      found.append(loss)
+    return minibatch.finish(state, jnp.concatenate(found))
+
+  found = jax.jit(parts, static_argnums=1)(0.02, (2, 3))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, whole)
+  with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
+    minibatch.make_trainer(make_model, losses.half_squared_error, optax.sgd(1), batch_size=0)
+
+
 def test_every_epoch_sees_whole_batches_of_distinct_samples_in_a_new_order():
   class Affine(nnx.Module):
     def __init__(self, rngs):
@@ -130,6 +149,7 @@ def test_other_variables_are_carried_and_predictions_use_the_evaluation_mode():
   assert (np.asarray(outputs) != 0).all()  # what dropout would have zeroed
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("form", [nnx.state, lambda module: module], ids=["state", "module"])
 @pytest.mark.parametrize(
   "kind, quadratic",

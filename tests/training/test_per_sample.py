@@ -14,7 +14,7 @@ from transcription import HEADS, train
 from qnn_jax.errors import InputError
 from qnn_jax.training import per_sample
 from qnn_jax.training.constant import constant_inputs
-from qnn_jax.training.fleet import Fleet, Net, init, sample_order
+from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 from qnn_jax.training.per_sample import Method
 
 SIZE, EPOCHS = 50, 4  # 200 steps
@@ -28,10 +28,9 @@ FLEET = Fleet(
   nets=tuple(Net(head, 7) for head in HEADS),
   in_features=40,
   classes=5,
-  learning_rate=0.3,
-  init_scale=0.3,
   dtype="float64",
 )
+LANE = Lane(0, learning_rate=0.3, init_scale=0.3)
 SEEDS = (0, 1, 2)
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -63,15 +62,20 @@ def data(dtype="float64", samples=90, fleet=FLEET):
   return jnp.asarray(x), jnp.asarray(labels)
 
 
-def run(method, seeds=SEEDS, shared=False, fleet=FLEET, params=None, inputs=None, epochs=EPOCHS):
+def lanes_of(seeds, lane=LANE):
+  return [dataclasses.replace(lane, seed=seed) for seed in seeds]
+
+
+def run(method, seeds=SEEDS, shared=False, fleet=FLEET, lane=LANE, params=None, inputs=None):
   """(start, end, order [S, N]), the nets' parameters as NumPy arrays."""
   x, labels = data(fleet=fleet)
   order = np.asarray(sample_order(seeds, SIZE, len(x), shared=shared))
   chunks = per_sample.make_chunks(order[:1] if shared else order, METHODS[method])
-  start = init(fleet, seeds) if params is None else params
-  end = per_sample.train(
-    trainer(fleet, METHODS[method]), start, x if inputs is None else inputs, labels, chunks, epochs
-  )
+  lanes = lanes_of(seeds, lane)
+  start = init(fleet, lanes) if params is None else params
+  inputs = x if inputs is None else inputs
+  how = trainer(fleet, METHODS[method])
+  end = per_sample.train(how, start, rates(fleet, lanes), inputs, labels, chunks, EPOCHS)
   # The start comes last: the trainer must have left it whole.
   return jax.tree.map(np.asarray, start), jax.tree.map(np.asarray, end), order
 
@@ -85,7 +89,7 @@ def assert_close(ours, theirs, atol):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), ours, theirs)
 
 
-def assert_transcribed(start, end, order, seeds, fleet=FLEET, epochs=EPOCHS):
+def assert_transcribed(start, end, order, seeds, fleet=FLEET, lane=LANE):
   """`end` is where the transcribed algorithm of every net and seed ends; and it is elsewhere."""
   x, labels = data(fleet=fleet)
   targets = np.eye(fleet.classes)[labels]
@@ -93,13 +97,14 @@ def assert_transcribed(start, end, order, seeds, fleet=FLEET, epochs=EPOCHS):
     for i in seeds:
       truth = train(
         net.head, of_seed(first, i), x[order[i]], targets[order[i]],
-        epochs * order.shape[1], fleet.learning_rate,
+        EPOCHS * order.shape[1], lane.learning_rate,
       )  # fmt: skip
       assert_close(of_seed(last, i), truth, 1e-10)
       moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), of_seed(first, i), truth)
       assert min(jax.tree.leaves(moved)) > 0.02
 
 
+@pytest.mark.fast
 @own_or_shared
 @every_method
 def test_200_steps_are_those_of_the_transcribed_algorithms(method, shared):
@@ -130,16 +135,15 @@ def test_other_networks_behind_an_affine_first_layer():
       Net("qnn", (4, 3), ("ann", "qnn")),
       Net("rpqnn", (4, 3), ("ann", "rpqnn")),
     ),
-    init_scale=1.0,
-    learning_rate=0.5,
   )
-  start, end, order = run("fused", fleet=fleet)
-  assert_transcribed(start, end, order, range(len(SEEDS)), fleet)
+  lane = Lane(0, learning_rate=0.5, init_scale=1.0)
+  start, end, order = run("fused", fleet=fleet, lane=lane)
+  assert_transcribed(start, end, order, range(len(SEEDS)), fleet, lane)
 
 
 def test_a_quadratic_first_layer_is_for_the_scan_alone():
-  fleet = dataclasses.replace(FLEET, nets=(Net("qnn", 3, "qnn"),), in_features=8, init_scale=0.1)
-  start, end, order = run("scan", fleet=fleet)
+  fleet = dataclasses.replace(FLEET, nets=(Net("qnn", 3, "qnn"),), in_features=8)
+  start, end, order = run("scan", fleet=fleet, lane=dataclasses.replace(LANE, init_scale=0.1))
   assert_transcribed(start, end, order, range(len(SEEDS)), fleet)
   message = "method 'block' needs an affine first layer, 'ann', got 'qnn'; use method 'scan'"
   for net in (Net("qnn", 3, "qnn"), Net("ann", (3, 2), ("qnn", "ann"))):
@@ -186,14 +190,14 @@ def test_inputs_that_are_constant_stay_out_of_the_products_exactly(method, share
   assert 8 <= (~constants.varies).sum() < 20
   np.testing.assert_array_equal(constants.values, x[0, ~constants.varies])
   end = run_pixels(method, shared, fleet, pixels[:, constants.varies], constants)
-  start = jax.tree.map(np.asarray, init(fleet, SEEDS))
+  start = jax.tree.map(np.asarray, init(fleet, lanes_of(SEEDS)))
   _, labels = data()
   order = np.asarray(sample_order(SEEDS, SIZE, len(x), shared=shared))
   for net, first, last in zip(fleet.nets, start, end, strict=True):
     for i in range(len(SEEDS)):
       truth = train(
         net.head, of_seed(first, i), x[order[i]], np.eye(fleet.classes)[labels[order[i]]],
-        EPOCHS * SIZE, fleet.learning_rate,
+        EPOCHS * SIZE, LANE.learning_rate,
       )  # fmt: skip
       assert_close(of_seed(last, i), truth, 1e-10)
 
@@ -203,9 +207,10 @@ def run_pixels(method, shared, fleet, inputs, constants):
   whole = per_sample.make_trainer(fleet, METHODS[method], constants)
   order = np.asarray(sample_order(SEEDS, SIZE, len(inputs), shared=shared))
   chunks = per_sample.make_chunks(order[:1] if shared else order, METHODS[method])
-  params, (_, labels) = init(fleet, SEEDS), data()
+  lanes, (_, labels) = lanes_of(SEEDS), data()
+  params, etas = init(fleet, lanes), rates(fleet, lanes)
   for epochs in (1, EPOCHS - 1):
-    params = per_sample.train(whole, params, inputs, labels, chunks, epochs)
+    params = per_sample.train(whole, params, etas, inputs, labels, chunks, epochs)
   return jax.tree.map(np.asarray, params)
 
 
@@ -215,30 +220,33 @@ def test_a_single_sample_leaves_nothing_that_varies():
   pixels, x = pixels_with_constants(fleet)
   constants = constant_inputs(fleet, pixels[:1])
   assert not constants.varies.any()
-  start = init(fleet, (0,))
+  start = init(fleet, [LANE])
   chunks = per_sample.make_chunks(np.zeros((1, 1), int), METHODS["fused"])
   whole = per_sample.make_trainer(fleet, METHODS["fused"], constants)
   _, labels = data()
-  end = per_sample.train(whole, start, pixels[:1, :0], labels[:1], chunks, 7)
+  etas = rates(fleet, [LANE])
+  end = per_sample.train(whole, start, etas, pixels[:1, :0], labels[:1], chunks, 7)
   targets = np.eye(fleet.classes)[labels[:1]]
   for net, first, last in zip(fleet.nets, start, end, strict=True):
-    truth = train(net.head, of_seed(first, 0), x[:1], targets, 7, fleet.learning_rate)
+    truth = train(net.head, of_seed(first, 0), x[:1], targets, 7, LANE.learning_rate)
     assert_close(of_seed(last, 0), truth, 1e-10)
 
 
-TINY = Fleet((Net("ann", 2), Net("heavy", 2)), 8, 2, 0.5, 1.0, "float64")
+TINY = Fleet((Net("ann", 2), Net("heavy", 2)), 8, 2, "float64")
+TINY_LANE = Lane(0, learning_rate=0.5, init_scale=1.0)
 
 
 @pytest.mark.parametrize("method", ("scan", "fused"))
 def test_8_bit_pixels_are_divided_by_255_and_shifted(method):
   pixels, _ = data("uint8", fleet=TINY)
   assert pixels.dtype == jnp.uint8 and pixels.max() > 200
-  _, shifted, _ = run(method, fleet=TINY, inputs=pixels)
-  _, floats, _ = run(method, fleet=TINY, inputs=np.asarray(pixels) / 255 - 0.5)
+  _, shifted, _ = run(method, fleet=TINY, lane=TINY_LANE, inputs=pixels)
+  floats = np.asarray(pixels) / 255 - 0.5
+  _, floats, _ = run(method, fleet=TINY, lane=TINY_LANE, inputs=floats)
   assert_close(shifted, floats, 1e-10)
   unshifted = dataclasses.replace(TINY, input_shift=0.0)
-  start, end, order = run(method, fleet=unshifted, inputs=pixels)
-  assert_transcribed(start, end, order, [0], unshifted)
+  start, end, order = run(method, fleet=unshifted, lane=TINY_LANE, inputs=pixels)
+  assert_transcribed(start, end, order, [0], unshifted, TINY_LANE)
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)
@@ -258,58 +266,10 @@ def test_no_cut_changes_the_trajectory(size, block, sub_block, epochs, shared, f
     [np.random.default_rng(0 if shared else seed).permutation(size) for seed in seeds]
   )
   chunks = per_sample.make_chunks(orders[:1] if shared else orders, method)
-  start = init(fleet, seeds)
-  end = per_sample.train(trainer(fleet, method), start, x, labels, chunks, epochs)
+  lanes = lanes_of(seeds, TINY_LANE)
+  start, etas = init(fleet, lanes), rates(fleet, lanes)
+  end = per_sample.train(trainer(fleet, method), start, etas, x, labels, chunks, epochs)
   for i, order in enumerate(orders):
     targets = np.eye(2)[labels[order]]
     truth = train("heavy", of_seed(start[0], i), x[order], targets, epochs * size, 0.5)
     assert_close(of_seed(end[0], i), truth, 1e-10)
-
-
-@pytest.mark.parametrize("method", (Method("scan"), Method(), Method(block=7, sub_block=3)))
-@pytest.mark.parametrize("size", (1, 599, 600, 1234))
-def test_chunks_hold_every_sample_once_in_its_order(method, size):
-  order = np.stack([np.arange(size), np.arange(size)[::-1]]) + 5
-  chunks = per_sample.make_chunks(order, method)
-  assert len({chunk.order.shape for chunk in chunks}) == 1  # then one compiled program serves all
-  flat = np.concatenate([chunk.order.swapaxes(0, 1).reshape(2, -1) for chunk in chunks], 1)
-  valid = np.concatenate([chunk.valid.reshape(-1) for chunk in chunks])
-  np.testing.assert_array_equal(flat[:, valid == 1], order)
-  assert set(np.unique(valid)) <= {0, 1}
-
-
-@pytest.mark.parametrize("kept, prepared", ((0, 9), (1e9, 3)))
-def test_what_is_kept_of_the_products_changes_nothing_but_the_work(monkeypatch, kept, prepared):
-  monkeypatch.setattr(per_sample, "_KEPT_BYTES", kept)
-  monkeypatch.setattr(per_sample, "_SAMPLES_A_CALL", 10)
-  method, calls = Method(block=10, sub_block=5), []
-  whole = trainer(FLEET, method)
-
-  def prepare(inputs, chunk):
-    calls.append(chunk)
-    return whole.prepare(inputs, chunk)
-
-  x, labels = data()
-  chunks = per_sample.make_chunks(np.arange(30)[None], method)
-  params = init(FLEET, range(2))
-  end = per_sample.train(whole._replace(prepare=prepare), params, x, labels, chunks, 3)
-  assert len(calls) == prepared
-  order = np.tile(np.arange(30), 3)[None]
-  once = per_sample.train(whole, params, x, labels, per_sample.make_chunks(order, method), 1)
-  jax.tree.map(np.testing.assert_array_equal, end, once)
-
-
-def test_method_errors():
-  with pytest.raises(InputError, match="unknown method 'blok'; choose one of block, scan"):
-    Method("blok")
-  for cut in ({"block": 0}, {"sub_block": 0}, {"block": -3}):
-    with pytest.raises(InputError, match="block and sub_block must be at least 1, got "):
-      Method(**cut)
-
-
-def test_a_chunk_has_to_be_prepared():
-  x, labels = data()
-  block = trainer(FLEET, METHODS["fused"])
-  (chunk,) = per_sample.make_chunks(np.arange(20)[None], METHODS["fused"])
-  with pytest.raises(InputError, match="run takes a chunk that the trainer's prepare has returned"):
-    block.run(block.start(init(FLEET, range(2))), x, labels, chunk)
