@@ -7,6 +7,8 @@ Q from zero or from N(0, 1), each at the common rate or at a rate of its own by 
 partition, beside the plain network of the same layer sizes.
 
   python -m experiments.deep_quadratic --config=configs/deep_quadratic.py
+  python -m experiments.deep_quadratic --config=configs/deep_quadratic.py:smoke
+  python -m experiments.deep_quadratic --config=configs/deep_quadratic.py --sweep=own_rate --workdir=results/own_rate
 
 Cost: 1 to 2 minutes on two cores. Expect Q ~ N(0, 1) at the common rate to stop being finite
 within 20 steps in every seed; a zero start alone, or an own rate alone, to end no better than a
@@ -20,21 +22,24 @@ from qnn_jax.errors import InputError
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  """All variants and seeds; preset 'smoke' takes seconds."""
   if preset not in ("", "smoke"):
     raise InputError(f"configs/deep_quadratic.py has no preset '{preset}'; choose smoke or none")
   config = ml_collections.ConfigDict()
   config.hidden = (48, 48)
-  config.rate = 0.1
-  config.quadratic_rate = 0.001  # the own rate of Q
+  config.learning_rate = 0.1
+  config.quadratic_learning_rate = 0.001  # the own rate of Q
   config.momentum = 0.9
-  config.naive_std = 1.0  # of the entries of Q, where it does not start at zero
+  config.init_scale = 1.0  # standard deviation of the entries of Q, where it does not start at zero
   config.batch_size = 32
   config.train_size = 6000
   config.test_size = 10000
   config.epochs = 12
-  config.seeds = 5
+  config.seeds = 5  # seeds 0 to 4
   config.variants = ("naive", "own rate only", "zero start only", "stable", "plain network")
-  config.data_dir = ""  # a TFDS directory; empty for the one in the package
+  config.dataset = "mnist"
+  config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
+  config.keep_params = False  # True: DIR/params keeps every trained network
   if preset == "smoke":
     config.train_size = 1280
     config.test_size = 500
@@ -42,3 +47,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     config.seeds = 2
     config.variants = ("naive", "stable")
   return config
+
+
+def sweep_own_rate() -> list[dict]:
+  """Which rates of its own Q bears, from the stable start."""
+  rates = (0.0001, 0.001, 0.01, 0.1)
+  return [{"variants": ("stable",), "quadratic_learning_rate": rate} for rate in rates]

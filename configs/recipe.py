@@ -5,6 +5,7 @@ parameters start and in which order samples come.
 
   python -m experiments.recipe                                      five minutes on two cores
   python -m experiments.recipe --config=configs/recipe.py:smoke     seconds, to see that it runs
+  python -m experiments.recipe --sweep=rates --workdir=results/recipe-rates     each recipe at three rates
 
 Cost: a recipe is the small half of Table 4, 2,250 runs: 25 s on one core.
 Expect the recipe of configs/table4.py, `found`, at 0.73 points root mean square from the paper's means, where
@@ -24,6 +25,7 @@ image off in place of `input_shift`.
 import ml_collections
 
 from qnn_jax.errors import InputError
+from qnn_jax.sweeps.configs import product
 
 RECIPES = {
   "found": {},
@@ -47,6 +49,11 @@ RECIPES = {
 }
 
 
+def sweep_rates() -> list[dict]:
+  """Every recipe at rates around the paper's."""
+  return product(learning_rate=(0.005, 0.01, 0.02))
+
+
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
   """All recipes at the two small sizes; preset 'smoke' takes seconds."""
   config = ml_collections.ConfigDict()
@@ -67,7 +74,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.bias = "drawn"
   config.q = "symmetrised"
   config.order = "drawn"
-  config.data_dir = ""  # a TFDS directory; empty: the one that ships with the package
+  config.dataset = "mnist"  # of TFDS, prepared in data_dir
+  config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
+  config.keep_params = False
   if preset == "smoke":
     config.recipes = ("found", "mean_image", "reshuffled", "q_raw")
     config.train_sizes = (600,)

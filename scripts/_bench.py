@@ -1,6 +1,7 @@
 """What the benchmarks share: rows printed, mistakes told in one sentence."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from absl import app, logging
 
 from qnn_jax.errors import InputError, WorkerDied
+from qnn_jax.sweeps import processes
+from qnn_jax.sweeps.task import cores
 
 
 def run(main: Callable[[], None]) -> None:
@@ -29,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
 
 def show(rows: Iterable[dict[str, Any]], headings: dict[str, str], as_json: bool) -> None:
   """Prints each row as it comes: as a JSON object, or these of its fields in a Markdown table."""
-  widths = {}
+  widths: dict[str, int] = {}
   for row in rows:
     if as_json:
       print(json.dumps(row), flush=True)
@@ -57,3 +60,17 @@ def _print_line(cells):
 def tell(progress: str) -> None:
   """Says how far a benchmark is that has no row to show yet."""
   print(progress, file=sys.stderr, flush=True)
+
+
+def default_workers(seeds: int) -> int:
+  """Processes that the sweep would take: one a core with at least four seeds each, one on an accelerator."""
+  on_cpu = (
+    processes.call(_backend) == "cpu"
+  )  # in a process of its own, so that this one starts no XLA
+  return max(1, min(cores(), math.ceil(seeds / 4))) if on_cpu else 1
+
+
+def _backend():
+  import jax
+
+  return jax.default_backend()

@@ -164,7 +164,7 @@ def torch_forms(layer, args, cotangent, gradient):
 
 def medians(runs, repeats):
   """Milliseconds of each, all in turn, each turn in another order."""
-  times = {name: [] for name in runs}
+  times: dict[str, list[float]] = {name: [] for name in runs}
   order = np.random.default_rng(0)
   for _ in range(repeats):
     for name in order.permutation(list(runs)):

@@ -16,6 +16,7 @@ and one seed; torch_ratio is that over the block form's time for one of its seed
 import dataclasses
 import functools
 import importlib.util
+import inspect
 import statistics
 import time
 from typing import Any
@@ -25,11 +26,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from qnn_jax.datasets import load_mnist
-from qnn_jax.sweeps import launch, processes
-from qnn_jax.sweeps.shard import on_device, split
+from qnn_jax.datasets import load_dataset
+from qnn_jax.sweeps import processes
+from qnn_jax.sweeps.points import in_parts
 from qnn_jax.training import per_sample
-from qnn_jax.training.fleet import Fleet, Net, init, sample_order
+from qnn_jax.training.constant import constant_inputs
+from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _TORCH = flags.DEFINE_bool("torch", False, "Time the PyTorch loop too (needs the extra 'bench').")
@@ -74,7 +76,7 @@ class Form:
   chunks: list[per_sample.Chunk]
   seconds: list[float] = dataclasses.field(default_factory=list)
 
-  def turn(self, data) -> float:
+  def turn(self, data: tuple[jax.Array, jax.Array]) -> float:
     """Takes the steps once more; seconds a step."""
     begin = time.perf_counter()
     prepare = functools.partial(self.trainer.prepare, data[0])
@@ -90,24 +92,28 @@ class Form:
 def _measure(put, seeds, cases, repeats, barrier):
   """One worker: times every case's forms in turn, all workers at the same time."""
   # Constant pixels, which the plain scan would have to put back, are left out of both forms.
-  constants, data, _ = on_device(Fleet(FLEET), load_mnist())
+  mnist = load_dataset()
+  constants = constant_inputs(Fleet(FLEET), mnist.train_images)
+  images = jax.numpy.asarray(mnist.train_images[:, constants.varies])
+  data = images, jax.numpy.asarray(mnist.train_labels, "int32")
   for name in cases:
     nets, shared = CASES[name]
     fleet = Fleet(nets, in_features=int(constants.varies.sum()))
     order = np.asarray(sample_order(seeds, STEPS, len(data[0]), shared=shared))
     order = order[:1] if shared else order
-    start = init(fleet, seeds)
+    lanes = [Lane(seed) for seed in seeds]
+    start = init(fleet, lanes), rates(fleet, lanes)
     forms, whole = {}, {}
-    for form, method, steps in (("tuned", "scan", PLAIN_STEPS), ("block", "block", STEPS)):
+    for which, method, steps in (("tuned", "scan", PLAIN_STEPS), ("block", "block", STEPS)):
       how = per_sample.Method(method)
       trainer = per_sample.make_trainer(fleet, how)
-      whole[form] = per_sample.train(trainer, start, *data, per_sample.make_chunks(order, how), 1)
+      whole[which] = per_sample.train(trainer, *start, *data, per_sample.make_chunks(order, how), 1)
       chunks = per_sample.make_chunks(order[:, :steps], how)
-      forms[form] = Form(trainer, trainer.start(start), chunks)
+      forms[which] = Form(trainer, trainer.start(*start), chunks)
     tuned = forms["tuned"]
-    by_default = jax.jit(tuned.trainer.run.__wrapped__, donate_argnums=0)
+    by_default = jax.jit(inspect.unwrap(tuned.trainer.run), donate_argnums=0)
     trainer = tuned.trainer._replace(run=by_default)
-    forms = {"plain": Form(trainer, trainer.start(start), tuned.chunks), **forms}
+    forms = {"plain": Form(trainer, trainer.start(*start), tuned.chunks), **forms}
     for form in forms.values():
       form.turn(data)  # compiles
     for _ in range(repeats):
@@ -121,7 +127,7 @@ def _measure(put, seeds, cases, repeats, barrier):
 
 def measure(cases, seeds, workers, repeats):
   """Rows of the table: the slowest worker of each turn, then the median over the turns."""
-  shares = split(tuple(range(seeds)), workers)
+  shares = in_parts(range(seeds), workers)
   barrier = processes.context.Barrier(len(shares))
   found = []
   for one in processes.run(_measure, [(s, cases, repeats, barrier) for s in shares]):
@@ -159,7 +165,7 @@ def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
     head
   ]
   optimizer = torch.optim.SGD([w1, b1, w2, b2, *extra], lr=0.01)
-  mnist = load_mnist()
+  mnist = load_dataset()
   x = torch.from_numpy(mnist.train_images[:steps].astype("float32") / 255)
   y = torch.nn.functional.one_hot(torch.from_numpy(mnist.train_labels[:steps]).long(), 10).float()
   loss = torch.nn.BCEWithLogitsLoss(reduction="sum")
@@ -187,7 +193,7 @@ def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
 
 def main():
   seeds = _SEEDS.value
-  workers = _WORKERS.value or processes.call(launch.default_workers, seeds)
+  workers = _WORKERS.value or _bench.default_workers(seeds)
   with_torch = _TORCH.value and importlib.util.find_spec("torch") is not None
   if _TORCH.value and not with_torch:
     _bench.tell("torch is not installed (extra 'bench'): its columns stay empty")

@@ -24,7 +24,7 @@ from absl import flags
 
 from qnn_jax import complexity, heads
 from qnn_jax.training import per_sample
-from qnn_jax.training.fleet import Fleet, Net, init
+from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates
 
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Turns.", lower_bound=1)
@@ -99,7 +99,8 @@ def _prepare(head, sizes):
       state = trainer.run(state, *data, chunk)
     return state
 
-  state = run(trainer.start(init(fleet, range(sizes["seeds"]))))  # compiles
+  lanes = [Lane(seed) for seed in range(sizes["seeds"])]
+  state = run(trainer.start(init(fleet, lanes), rates(fleet, lanes)))  # compiles
   return Case(sizes, run, jax.block_until_ready(state))
 
 

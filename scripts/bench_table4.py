@@ -28,7 +28,7 @@ import _bench
 from absl import flags
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import launch, processes
+from qnn_jax.sweeps import processes
 from qnn_jax.training import per_sample
 
 try:
@@ -126,7 +126,7 @@ def run_sizes(sizes: list[int], seeds: int, workers: int) -> dict[str, object]:
         f"the sweep failed: {(text.strip() or 'it says nothing').splitlines()[-1].removeprefix('error: ')}"
       )
     config = json.loads((pathlib.Path(folder) / "run/config.json").read_text(encoding="utf-8"))
-    (compiling,) = re.search(r"\((\d+) s of it compiling\)", text).groups()
+    compiling = re.findall(r"\((\d+) s of it compiling\)", text)[0]
   rate = (rate + peak_rate(workers)) / 2
   least = _operations(config, sizes, seeds) / rate
   return {
@@ -159,10 +159,10 @@ def _of_turns(turns):
 
 
 def main():
-  workers = _WORKERS.value or processes.call(launch.default_workers, _SEEDS.value)
+  workers = _WORKERS.value or _bench.default_workers(_SEEDS.value)
   sizes = [int(size) for size in _SIZES.value]
   parts = [[size] for size in sizes] + ([sizes] if len(sizes) > 1 else [])
-  turns = {tuple(part): [] for part in parts}
+  turns: dict[tuple[int, ...], list[dict]] = {tuple(part): [] for part in parts}
   for turn in range(_REPEATS.value):
     for part in parts:
       row = run_sizes(part, _SEEDS.value, workers)

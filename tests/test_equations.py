@@ -3,6 +3,10 @@
 import pathlib
 import re
 
+import pytest
+
+pytestmark = pytest.mark.fast
+
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
 TABLES = [line for line in TEXT.splitlines() if line.startswith("|")]
@@ -37,5 +41,5 @@ def test_every_experiment_is_there():
   for line in TABLES:
     if not header.search(line):
       for name in re.findall(r"`(\w+)`", line.rstrip("|").rsplit("|", 1)[1]):
-        assert (ROOT / "experiments" / f"{name}.py").is_file(), name
+        assert (ROOT / "experiments" / name / "__init__.py").is_file(), name
         assert (ROOT / "configs" / f"{name}.py").is_file(), name

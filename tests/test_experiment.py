@@ -5,8 +5,13 @@ import json
 import ml_collections
 import pytest
 
+from qnn_jax import experiment
 from qnn_jax.errors import InputError
-from qnn_jax.experiment import claim
+from qnn_jax.sweeps.task import Task
+
+
+def open_workdir(workdir, config):
+  return experiment.open_workdir(workdir, config, Task("toy", {"seeds": "seed"}, run=None))
 
 
 def config(**changes):
@@ -21,17 +26,17 @@ def contents(folder):
 
 def test_a_new_workdir_gets_the_whole_configuration(tmp_path):
   workdir = tmp_path / "not" / "there" / "yet"
-  assert claim(workdir, config())
+  assert open_workdir(workdir, config())
   assert [path.name for path in workdir.iterdir()] == ["config.json"]
   found = json.loads((workdir / "config.json").read_text())
   assert found == {"sizes": [600, 1200], "rate": 0.01, "name": "a", "net": {"hidden": [2, 3]}}
 
 
 def test_the_same_configuration_again_is_a_rerun(tmp_path):
-  claim(tmp_path, config())
+  open_workdir(tmp_path, config())
   (tmp_path / "results.csv").write_text("what was found")
   before = contents(tmp_path)
-  assert not claim(tmp_path, config())
+  assert not open_workdir(tmp_path, config())
   assert contents(tmp_path) == before
 
 
@@ -46,11 +51,11 @@ def test_the_same_configuration_again_is_a_rerun(tmp_path):
   ],
 )
 def test_another_configuration_is_refused_and_told(tmp_path, changes, told):
-  claim(tmp_path, config())
+  open_workdir(tmp_path, config())
   (tmp_path / "results.csv").write_text("what was found")
   before = contents(tmp_path)
   with pytest.raises(InputError) as error:
-    claim(tmp_path, config(**changes))
+    open_workdir(tmp_path, config(**changes))
   assert str(error.value) == (
     f"{tmp_path} holds results of another configuration ({told}); "
     "name another --workdir or use that configuration"
@@ -58,11 +63,32 @@ def test_another_configuration_is_refused_and_told(tmp_path, changes, told):
   assert contents(tmp_path) == before
 
 
+def test_axes_may_grow_and_shrink_and_keep_params_may_change(tmp_path):
+  assert open_workdir(tmp_path, config(seeds=3))
+  for changes in {"seeds": 5}, {"seeds": 2, "keep_params": True}:
+    assert not open_workdir(tmp_path, config(**changes))
+    assert json.loads((tmp_path / "config.json").read_text()).items() >= changes.items()
+
+
+def test_a_workdir_is_given_back_if_nothing_came_of_it(tmp_path):
+  open_workdir(tmp_path, config())
+  experiment.release(tmp_path, made=False)
+  assert list(tmp_path.iterdir()) == []
+  open_workdir(tmp_path, config())
+  (tmp_path / "records").mkdir()
+  experiment.release(tmp_path, made=True)
+  assert (tmp_path / "config.json").exists()
+  made = tmp_path / "made"
+  open_workdir(made, config())
+  experiment.release(made, made=True)
+  assert not made.exists()
+
+
 @pytest.mark.parametrize("damaged", (b"", b'{"rate": 0.0', b"\xff\xfe", b"[1, 2]", b"null"))
 def test_a_damaged_configuration_is_left_as_it_is(tmp_path, damaged):
   (tmp_path / "config.json").write_bytes(damaged)
   with pytest.raises(InputError, match=r"config.json is damaged; restore or remove it, or name"):
-    claim(tmp_path, config())
+    open_workdir(tmp_path, config())
   assert contents(tmp_path) == {tmp_path / "config.json": damaged}
 
 
@@ -71,5 +97,5 @@ def test_a_workdir_that_is_a_file_or_within_one(tmp_path):
   file.write_text("mine")
   for workdir in (file, file / "below"):
     with pytest.raises(InputError, match="^cannot use .*file.* as a workdir: "):
-      claim(workdir, config())
+      open_workdir(workdir, config())
   assert file.read_text() == "mine"

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from experiments.table4 import plot
+from experiments.table4.paper import Cell, models_of
 from qnn_jax import Classifier, InputError, heads, layers
-from qnn_jax.reports import plot
-from qnn_jax.reports.paper import Cell, models_of
+
+pytestmark = pytest.mark.fast
 
 NORMAL = jax.nn.initializers.normal(1.0)
 
@@ -36,10 +38,26 @@ STARTS = HEAVY.starts | {"shift_init": heads.as_drawn}
 SHIFTED = heads.Head("shifted", Shifted, STARTS, "Shifted", "#E69F00", "v")
 
 
+every_head = pytest.mark.parametrize("name", heads.names())
+
+
 def test_the_order_is_that_of_tables():
-  assert heads.names() == ("ann", "qnn", "rpqnn", "heavy")
-  assert [heads.title(name) for name in heads.names()] == ["ANN", "QNN", "RPQNN", "HEAVY"]
-  assert heads.title("mine") == "MINE"
+  assert heads.names()[:4] == ("ann", "qnn", "rpqnn", "heavy")
+  assert [heads.title(name) for name in heads.names()[:4]] == ["ANN", "QNN", "RPQNN", "HEAVY"]
+  assert heads.title("none such") == "NONE SUCH"
+
+
+@every_head
+def test_every_head_ends_a_network_and_hides_in_one(name):
+  model = Classifier(4, (5, 3), 2, name, hidden_kind=name, param_init=NORMAL, rngs=nnx.Rngs(0))
+  graph, params = nnx.split(model)
+  assert all((leaf != 0).all() for leaf in jax.tree.leaves(params))
+  outputs = lambda params, x: nnx.merge(graph, params)(x)
+  for batch in ((), (2, 3), (0,)):
+    assert jax.eval_shape(outputs, params, jnp.ones((*batch, 4))).shape == (*batch, 2)
+  x = jax.random.normal(jax.random.key(0), (6, 4))
+  gradients = jax.jit(jax.grad(lambda params: outputs(params, x).sum()))(params)
+  assert all((leaf != 0).any() for leaf in jax.tree.leaves(gradients))
 
 
 def test_colours_and_markers_tell_the_heads_apart():
@@ -58,9 +76,7 @@ def test_one_entry_makes_a_layer_known_everywhere(registry):
 
 
 def test_what_is_not_there_is_told_with_what_is():
-  with pytest.raises(
-    InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy$"
-  ):
+  with pytest.raises(InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy"):
     heads.get("cnn")
   with pytest.raises(InputError, match="unknown head"):
     heads.get(["ann"])

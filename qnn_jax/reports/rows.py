@@ -5,12 +5,13 @@ import io
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from qnn_jax.atomic import atomic_write_text
 from qnn_jax.errors import InputError
 
 Value = str | int | float | None
-Row = dict[str, Value]
+Row = dict[str, Any]  # of `Value`s
 
 
 def csv_text(lines: Iterable[Iterable[object]]) -> str:

@@ -20,11 +20,14 @@ class _Done(NamedTuple):
   worker: int
 
 
-def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+def run(
+  target: Callable[..., None], each: Sequence[tuple[Any, ...]], *, ticks: bool = False
+) -> Iterator[Any]:
   """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
 
   Arguments pickle, queues and barriers are of `context`; what is put pickles. The processes
-  end with the iteration, and with this process, however it ends.
+  end with the iteration, and with this process, however it ends. With `ticks`, a None comes whenever
+  nothing was put for a second.
 
   Raises:
     InputError: a process raised it.
@@ -53,6 +56,8 @@ def run(target: Callable[..., None], each: Sequence[tuple[Any, ...]]) -> Iterato
         for i, code in codes.items():
           if code == 0:  # and it has not said that it is done
             raise WorkerDied(f"{started[i].name} ended before its work") from None
+        if ticks:
+          yield None
         continue
       if isinstance(message, InputError):
         raise message
@@ -92,7 +97,7 @@ def _work(worker, cores, messages, target, args):
 
 def _end_with_parent():
   # A parent that is killed runs nothing that would stop its workers, and they wait for it forever.
-  multiprocessing.parent_process().join()
+  multiprocessing.parent_process().join()  # type: ignore[union-attr]  # a worker has one
   os._exit(1)
 
 

@@ -13,6 +13,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from qnn_jax.errors import InputError
+from qnn_jax.sweeps import configs
+
+pytestmark = pytest.mark.fast
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "__init__")
@@ -59,14 +62,20 @@ def parse(name, arguments, monkeypatch):
   )
   flags.DEFINE_string("workdir", None, "", flag_values=values)
   flags.DEFINE_integer("workers", None, "", flag_values=values)
+  flags.DEFINE_string("sweep", None, "", flag_values=values)
   rest = values(sys.argv)
+  if values.sweep is not None:
+    known = configs.fields(holder.value)
+    for changes in configs.named_sweep(ROOT / f"configs/{name}.py", values.sweep):
+      for field, value in changes.items():
+        configs.checked(field, value, known[field])
   return holder.value, rest[1:]
 
 
 def test_there_are_configurations():
   assert "table4" in NAMES and len(NAMES) >= 7
   for name in NAMES:
-    assert (ROOT / "experiments" / f"{name}.py").is_file(), name
+    assert (ROOT / "experiments" / name / "__init__.py").is_file(), name
 
 
 @every_config

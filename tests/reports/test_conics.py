@@ -6,6 +6,8 @@ import pytest
 from qnn_jax.errors import InputError
 from qnn_jax.reports.conics import KINDS, conic_kind
 
+pytestmark = pytest.mark.fast
+
 I, H, ROW = np.eye(2), np.diag([1.0, -1.0]), np.diag([1.0, 0.0])
 
 STANDARD = [

@@ -7,6 +7,8 @@ import pytest
 from qnn_jax.errors import InputError
 from qnn_jax.reports.rows import markdown_table, read_rows, stored_rows, write_rows
 
+pytestmark = pytest.mark.fast
+
 ROWS = [
   {"model": "ann", "n": 3, "loss": 0.1, "note": None},
   {"model": 'a, "b"', "n": -4, "loss": 1e-300, "note": "late"},

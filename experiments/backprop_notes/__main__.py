@@ -1,0 +1,14 @@
+"""The backpropagation notes beside this package. What it does and costs: configs/backprop_notes.py.
+
+python -m experiments.backprop_notes --config=configs/backprop_notes.py[:smoke] --workdir=DIR
+"""
+
+from experiments.backprop_notes.report import report
+from experiments.backprop_notes.task import TASK, check
+from qnn_jax import command
+from qnn_jax.experiment import Experiment, config_beside
+
+EXPERIMENT = Experiment(TASK, report=report, check=check, default_config=config_beside(__file__))
+
+if __name__ == "__main__":
+  command.main(EXPERIMENT)

@@ -1,0 +1,147 @@
+"""Fig. 2's runs: a layer of six neurons on six clusters, all seeds of a model side by side as lanes."""
+
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from qnn_jax import ops
+from qnn_jax.datasets.clusters import CLASSES, Clusters, make_clusters
+from qnn_jax.initializers import STARTS
+from qnn_jax.reports.conics import conic_kind
+from qnn_jax.sweeps import checks, compiling
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Group, Point, Row, Worked, alike_in_parts
+from qnn_jax.sweeps.task import Event, Task
+from qnn_jax.training import logistic
+
+FEATURES = {"qnn": 6, "ann": 3}  # of `logistic.features`: an ordinary neuron has no M(x)
+
+_STRETCHES = 10  # a training is told of, and kept, so often
+_MOST_SEEDS = 64  # of one program, whose samples' features take 20 MB a seed
+
+# Steps of a program from which a process of its own pays: some seconds.
+_STEPS_A_WORKER = 10_000_000
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value that makes no sense."""
+  checks.once(config, "models")
+  for model in config.models:
+    checks.choice("models", model, FEATURES)
+  checks.whole(config, "seeds", "train_pairs", "test_pairs")
+  checks.whole(config, "epochs", least=0)
+  checks.number(config, "learning_rate", above=0)
+  checks.number(config, "init_scale", least=0)
+  checks.choice("init", config.init, STARTS)
+  # A pair's draws in float64 and its features and targets in float32, with a copy of each.
+  for name in ("train_pairs", "test_pairs"):
+    bytes_needed = 150.0 * CLASSES * config[name] * min(config.seeds, _MOST_SEEDS)
+    checks.memory(bytes_needed, f"{name} = {config[name]:,}")
+
+
+def groups(missing: Sequence[Point], parts: int) -> list[Group]:
+  """The seeds of a model together, the quadratic layers first; in parts if there are too few models."""
+  key = lambda point: (point.fields, point["model"])
+  found = [_group(part) for part in alike_in_parts(missing, parts, key, _MOST_SEEDS)]
+  return sorted(found, key=lambda group: -group.cost)
+
+
+def _group(part):
+  program = f"{part[0]['model']} {len(part)} {part[0]['train_pairs']}"
+  return Group(part, cost=_cost_of_epoch(part) * part[0]["epochs"] or 1.0, program=program)
+
+
+def _cost_of_epoch(part):
+  return 1.0 * FEATURES[part[0]["model"]] * len(part) * CLASSES * part[0]["train_pairs"]
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains a group from its last checkpoint, if there is one, and tests it."""
+  first = group.points[0]
+  epochs, features = first["epochs"], FEATURES[first["model"]]
+  data = [make_clusters(p["seed"], p["train_pairs"], p["test_pairs"]) for p in group.points]
+  # Samples first, then features, so that a step reads one short row: [N, F, seeds, 1].
+  phi = np.stack([logistic.features(jnp.asarray(d.train_x))[:, :features] for d in data], axis=-1)
+  labels = np.stack([d.train_y for d in data], axis=1)
+  targets = jnp.asarray(np.eye(CLASSES, dtype=np.float32)[labels])
+  inputs = jnp.asarray(phi[..., None])
+
+  start, done = np.stack([start_of(point) for point in group.points]), 0  # [seeds, F, CLASSES]
+  kept = job.load(group.points, most=epochs)
+  if kept:
+    done, start = kept
+  cost = _cost_of_epoch(group.points)
+  yield Worked(done * cost, resumed=True)
+  theta = jnp.asarray(start.swapaxes(0, 1))
+  for stop in sorted({epochs * i // _STRETCHES for i in range(1, _STRETCHES + 1)}):
+    if stop <= done:
+      continue
+    theta = yield from compiling.call(
+      logistic.sgd, theta, inputs, targets, first["learning_rate"], stop - done
+    )
+    yield Worked((stop - done) * cost)
+    done = stop
+    job.save(group.points, done, np.asarray(theta).swapaxes(0, 1))
+    job.drop(group.points, before=done)
+  yield [
+    evaluate(point, np.asarray(theta[:, i]), data[i], job) for i, point in enumerate(group.points)
+  ]
+
+
+def start_of(point: Point) -> np.ndarray:
+  """theta [F, CLASSES] that a point starts from; both models share b and w."""
+  drawn = logistic.start(point["seed"], 2, CLASSES, point["init"], point["init_scale"])
+  return np.asarray(drawn)[: FEATURES[point["model"]]]
+
+
+def evaluate(point: Point, theta: np.ndarray, data: Clusters, job: Job) -> Row:
+  """The row of theta [F, CLASSES] on the test data.
+
+  Its metrics: `accuracy`, percent of test pairs whose own neuron has the largest output; `all_right`,
+  percent on which all six neurons are on the right side of 1/2; `kinds` of the six boundaries, see
+  `conic_kind`; and theta.
+  """
+  row = Row(point, _metrics(point["model"], theta, data) | {"theta": theta.tolist()})
+  if not np.isfinite(theta).all():
+    row = row._replace(status="diverged")
+  if not job.keep_params:
+    return row
+  q, kernel, bias = logistic.split(theta, n=2)
+  params = {"kernel": kernel, "bias": bias} | ({"q": q} if len(q) else {})
+  network = {"layer": point["model"], "in_features": 2, "out_features": CLASSES}
+  return row._replace(params=params, network=network)
+
+
+def _metrics(model, theta, data):
+  if not np.isfinite(theta).all():
+    return {"accuracy": None, "all_right": None, "kinds": ["diverged"] * CLASSES}
+  q, kernel, bias = logistic.split(theta, n=2)
+  if model == "qnn":
+    z = np.asarray(ops.quadratic(data.test_x, q, kernel, bias))
+  else:
+    z = np.asarray(ops.affine(data.test_x, kernel, bias))
+    q = np.zeros((3, CLASSES))
+  accuracy = (z.argmax(-1) == data.test_y).mean()
+  all_right = ((z > 0) == (np.arange(CLASSES) == data.test_y[:, None])).all(-1).mean()
+  return {
+    "accuracy": round(100 * float(accuracy), 4),
+    "all_right": round(100 * float(all_right), 4),
+    "kinds": [
+      conic_kind([[a, b], [b, c]], w, b0)
+      for (a, b, c), w, b0 in zip(q.T, kernel.T, bias, strict=True)
+    ],
+  }
+
+
+def workers(wanted: Sequence[Point], cores: int) -> int:
+  """A process for each model, side by side: one program keeps one core."""
+  programs = {
+    (point.fields, point["model"]): point["epochs"] * CLASSES * point["train_pairs"]
+    for point in wanted
+  }
+  return max(1, min(cores, len(programs), sum(programs.values()) // _STEPS_A_WORKER))
+
+
+TASK = Task("clusters", {"models": "model", "seeds": "seed"}, run, groups=groups, workers=workers)

@@ -1,0 +1,149 @@
+"""heavy_curve's runs: a network, a rate and a seed; those of a network train side by side."""
+
+import functools
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+from flax import nnx
+
+from experiments.minibatches import Program
+from qnn_jax import losses, models
+from qnn_jax.sweeps import compiling
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Group, Point, Row, alike_in_parts
+from qnn_jax.sweeps.task import Event, Task
+from qnn_jax.training import minibatch
+
+AXES = {"networks": "model", "learning_rates": "rate", "seeds": "seed"}
+
+# Where fits are compared with the curve, and drawn.
+GRID = np.linspace(-1, 1, 401, dtype=np.float32)
+
+# More lanes in one program are not faster a lane on a CPU; and rows come as a group ends.
+LANES_AT_ONCE = 32
+
+
+def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
+  """Every run, each with its own network's description only, so that others may be added later."""
+  networks = config.networks.to_dict()
+  for name, rate, seed in itertools.product(networks, config.learning_rates, range(config.seeds)):
+    yield {"model": name, "rate": rate, "seed": seed, "network": networks[name]}
+
+
+def groups(missing: Sequence[Point], parts: int) -> list[Group]:
+  """A network's rates and seeds together, in about `parts` groups of them all."""
+  key = lambda point: (point.fields, point["model"])
+  found = []
+  for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE):
+    fields = part[0].fields
+    cost = len(part) * fields.values["epochs"] * fields.values["points"]
+    found.append(Group(part, cost=cost, program=f"{fields.text} {len(part)}"))
+  return found
+
+
+def workers(wanted: Sequence[Point], cores: int) -> int:
+  """The fastest number of processes: one a core, if their work is longer than their start."""
+  work = sum(p["epochs"] * p["points"] for p in wanted)
+  return cores if work > _A_WORKER else 1
+
+
+# Epochs times points: a few seconds, as starting and compiling take.
+_A_WORKER = 10_000_000
+
+
+def curve(x):
+  """The curve: a wave whose frequency rises with |x + 1/2|; x [...] in [-1, 1]."""
+  return np.sin(3.2 * np.pi * (x + 0.5) ** 2)
+
+
+def training_points(count: int, noise: float, data_seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """x [count, 1] evenly spaced and y [count, 1] with noise, the same for all networks."""
+  x = np.linspace(-1, 1, count)[:, None]
+  drawn = np.random.default_rng(data_seed).normal(size=x.shape)
+  return x.astype(np.float32), (curve(x) + noise * drawn).astype(np.float32)
+
+
+def network_of(description: Mapping[str, Any]) -> dict[str, Any]:
+  """The arguments of its `models.Classifier`: one input, one linear output, between them what is described."""
+  *hidden_kinds, head = description["kinds"]
+  hidden = tuple(description["hidden"])
+  return {
+    "in_features": 1, "hidden": hidden, "classes": 1, "head": head, "hidden_kind": tuple(hidden_kinds),
+  }  # fmt: skip
+
+
+def make_network(description: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.Module:
+  """The network, as it starts."""
+  return models.Classifier(**network_of(description), rngs=rngs)
+
+
+def parameters(description: Mapping[str, Any]) -> int:
+  """How many parameters it has."""
+  state = nnx.state(nnx.eval_shape(lambda: make_network(description, nnx.Rngs(0))), nnx.Param)
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+
+
+@functools.lru_cache(maxsize=4)
+def program_of(description: str, points: int) -> tuple[Program, Any]:
+  """(the training, the fits) of a network described in JSON, kept for the next group of the process."""
+  make_model = functools.partial(make_network, json.loads(description))
+
+  def make_trainer(rate):
+    adam = optax.adam(rate)
+    return minibatch.make_trainer(make_model, losses.half_squared_error, adam, batch_size=points)
+
+  predict = jax.jit(jax.vmap(minibatch.make_predict(make_model), (0, None)))
+  return Program(make_trainer), predict
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains a network at all rates and seeds of the group, a lane each."""
+  values = group.points[0].fields.values
+  description = values["network"]
+  x, y = training_points(values["points"], values["noise"], values["data_seed"])
+  program, predict = program_of(json.dumps(description), values["points"])
+  rates = [(point["rate"],) for point in group.points]
+  trained = yield from program.train(group, job, rates, (x, y), values["epochs"])
+  fitted = np.asarray((yield from compiling.call(predict, trained, GRID[:, None])))[..., 0]
+  at_points = np.asarray((yield from compiling.call(predict, trained, x)))[..., 0]
+  test = root_mean_square(fitted - curve(GRID))
+  train = root_mean_square(at_points - y[:, 0])
+  losses_shown = np.asarray(trained.loss)[:, shown_steps(values["epochs"]) - 1]
+  size, kept = parameters(description), nnx.to_pure_dict(trained.params)
+  rows = []
+  for i, point in enumerate(group.points):
+    metrics = {
+      "parameters": size, "train_rmse": float(train[i]), "test_rmse": float(test[i]),
+      "losses": short(losses_shown[i]), "fit": short(fitted[i]),
+    }  # fmt: skip
+    row = Row(point, metrics, "diverged" if trained.diverged[i] else "ok")
+    if job.keep_params:
+      params = jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), kept)
+      row = row._replace(params=params, network=network_of(description))
+    rows.append(row)
+  yield rows
+
+
+def shown_steps(epochs: int) -> np.ndarray:
+  """The steps, from 1, whose losses are kept: about 200, further apart as they go."""
+  return np.unique(np.geomspace(1, epochs, 200).astype(int))
+
+
+def short(values: np.ndarray) -> list[float]:
+  """float32 values, as short as they can be written without a loss."""
+  return [float(str(value)) for value in values]
+
+
+def root_mean_square(values: np.ndarray) -> np.ndarray:
+  """Over the last axis."""
+  return np.sqrt((values**2).mean(-1))
+
+
+TASK = Task("heavy_curve", AXES, run, groups, points, workers=workers)

@@ -1,0 +1,86 @@
+"""Minibatch training of a group's points side by side: progress, and checkpoints to carry on from."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from qnn_jax.sweeps import compiling
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Compiled, Group, Worked
+from qnn_jax.training import minibatch
+from qnn_jax.training.minibatch import Trained, Trainer
+
+# A group runs in so many stretches of epochs; the last is shorter, and one more program, if they do not come
+# out even.
+_STRETCHES = 20
+
+# Between two checkpoints.
+_SECONDS = 2.0
+
+
+class Program:
+  """Compiled programs for lanes that differ in their seeds and in some numbers: rates, say.
+
+  Args:
+    make_trainer: a lane's numbers -> `Trainer`; the numbers are traced.
+  """
+
+  def __init__(self, make_trainer: Callable[..., Trainer]):
+    def start(seed, numbers):
+      # A seed's key is its own, however many seeds there are.
+      return make_trainer(*numbers).start(jax.random.fold_in(jax.random.key(0), seed))
+
+    def run(states, numbers, inputs, targets, epochs):
+      lane = lambda state, of: make_trainer(*of).run(state, inputs, targets, epochs)
+      return jax.vmap(lane)(states, numbers)
+
+    self._start = jax.jit(jax.vmap(start))
+    self._run = jax.jit(run, static_argnums=4)
+    self._finish = jax.jit(jax.vmap(minibatch.finish))
+
+  def train(
+    self, group: Group, job: Job, numbers: Sequence[Sequence[float]], data: tuple, epochs: int
+  ) -> Generator[Compiled | Worked, None, Trained]:
+    """Trains a lane for each point of the group, from the last checkpoint if there is one.
+
+    Args:
+      group: its points' axis `seed` is a lane's key.
+      job: the group's.
+      numbers: for each point, what `make_trainer` takes.
+      data: (inputs [N, ...], targets [N, ...]), the same for all lanes.
+      epochs: at least 1.
+
+    Returns:
+      The training of every lane, leaves [lanes, ...], for `yield from`.
+    """
+    seeds = np.array([point["seed"] for point in group.points], np.uint32)
+    columns = tuple(np.array(column, np.float32) for column in zip(*numbers, strict=True))
+    data = jax.device_put(data)
+    first = yield from compiling.call(self._start, seeds, columns)
+    done, states, losses = self._load(group, job, epochs, first)
+    a_pass, stretch = group.cost / epochs, -(-epochs // _STRETCHES)
+    yield Worked(done * a_pass, resumed=True)
+    saved = time.monotonic()
+    while done < epochs:
+      ahead = min(stretch, epochs - done)
+      states, loss = yield from compiling.call(self._run, states, columns, *data, ahead)
+      losses.append(np.asarray(loss))
+      done += ahead
+      yield Worked(ahead * a_pass)
+      if done < epochs and time.monotonic() - saved > _SECONDS:
+        tree = {"state": jax.tree.leaves(states), "losses": np.concatenate(losses, axis=1)}
+        job.save(group.points, done, tree)
+        job.drop(group.points, before=done)
+        saved = time.monotonic()
+    return (yield from compiling.call(self._finish, states, np.concatenate(losses, axis=1)))
+
+  def _load(self, group, job, epochs, first) -> tuple[int, Any, list[np.ndarray]]:
+    found = job.load(group.points, most=epochs)
+    if found is None:
+      return 0, first, []
+    done, tree = found
+    states = jax.tree.unflatten(jax.tree.structure(first), tree["state"])
+    return done, states, [tree["losses"]]

@@ -1,0 +1,148 @@
+"""Recipes around Table 4's: how far each is from the paper's means and spreads, as table and figure."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import ml_collections
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from experiments.table4.paper import models_of, read_paper_table4
+from experiments.table4.report import run_of
+from experiments.table4.summary import Run, summarize
+from experiments.table4.welch import (
+  cell_tests,
+  mean_square_z,
+  rms_difference,
+  rms_error,
+  spread_ratio,
+)
+from qnn_jax import heads
+from qnn_jax.experiment import RunRow
+from qnn_jax.reports import panels
+from qnn_jax.reports.report import Report
+from qnn_jax.reports.rows import csv_text, markdown_table
+
+
+class Row(NamedTuple):
+  """One recipe against the paper, over some of its cells.
+
+  Attributes:
+    recipe: its name.
+    train_size: or None for all of them.
+    model: or 'all'.
+    cells: how many cells of the paper.
+    difference: root mean square of our means less the paper's, points.
+    expected: the same if only the draw of the runs differed, points.
+    z2: mean square of Welch's z.
+    spread: geometric mean of our standard deviations over the paper's.
+  """
+
+  recipe: str
+  train_size: int | None
+  model: str
+  cells: int
+  difference: float | None
+  expected: float | None
+  z2: float | None
+  spread: float | None
+
+
+def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report:
+  """The table and the figure of the recipes that have finished runs."""
+  runs: dict[str, list[Run]] = {}
+  for row in found:
+    runs.setdefault(row["recipe"], []).append(run_of(row))
+  lines = rows(runs)
+  text = to_markdown(lines)
+  drawn = any(line.difference is not None for line in lines)
+  figure_of = functools.partial(figure, lines) if drawn else None
+  return Report({"recipe.md": text, "recipe.csv": to_csv(lines)}, figure_of, text)
+
+
+def rows(runs: Mapping[str, Sequence[Run]]) -> list[Row]:
+  """A row a recipe, training size and model, and over all of each."""
+  paper, found = read_paper_table4(), []
+  for recipe, of_recipe in runs.items():
+    tests = cell_tests(summarize(of_recipe), paper)
+    models = [*models_of(test.cell for test in tests), "all"]
+    for size in (*sorted({test.cell.train_size for test in tests}), None):
+      for model in models:
+        part = [
+          test for test in tests
+          if size in (None, test.cell.train_size) and model in ("all", test.cell.model)
+        ]  # fmt: skip
+        numbers = rms_difference(part), rms_error(part), mean_square_z(part), spread_ratio(part)
+        found.append(Row(recipe, size, model, len(part), *numbers))
+  return found
+
+
+def to_csv(found: Sequence[Row]) -> str:
+  """Every row; train_size is empty where it is of all sizes."""
+  shown = lambda value: round(value, 4) if isinstance(value, float) else value
+  return csv_text([Row._fields, *(map(shown, row) for row in found)])
+
+
+def to_markdown(found: Sequence[Row]) -> str:
+  """A line a recipe: difference and spread by size and model."""
+  places = list(dict.fromkeys((row.train_size, row.model) for row in found))
+  sizes = [place for place in places if place[0] and place[1] != "all"]
+  by = {(row.recipe, row.train_size, row.model): row for row in found}
+  table = []
+  for recipe in dict.fromkeys(row.recipe for row in found):
+    whole = by[recipe, None, "all"]
+    line = {"recipe": recipe, "all": _pair(whole), "expected": whole.expected, "z2": whole.z2}
+    line |= {str(place): _pair(by[recipe, *place]) for place in sizes}
+    table.append(line)
+  columns = {"recipe": "recipe", **{str(place): f"{place[1]} {place[0]:,}" for place in sizes}}
+  columns |= {"all": "all", "expected": "expected", "z2": "mean square z"}
+  text = (
+    "# The recipe behind Table 4\n\n"
+    "Root mean square of our means less the paper's, in points, and in brackets the geometric mean of our "
+    "standard deviations over the paper's. Expected: the first number if only the draw of the runs "
+    "differed. What a recipe is: configs/recipe.py.\n\n"
+  )
+  return text + markdown_table(table, columns, {"expected": ".2f", "z2": ".1f"})
+
+
+def figure(found: Sequence[Row]) -> Figure:
+  """A line a recipe: difference left, spread right, a mark a model, over all sizes."""
+  recipes = list(dict.fromkeys(row.recipe for row in found))
+  models = [m for m in dict.fromkeys(row.model for row in found) if m != "all"]
+  by = {(row.recipe, row.model): row for row in found if row.train_size is None}
+  drawn, (left, right) = panels.figure_with_panels(
+    "The recipe behind Table 4",
+    "Each line changes the recipe on top, found. Left, how far our means are from the paper's; the "
+    "grey line is what the draw of the runs alone would give. Right, our spreads over the paper's.",
+    ["means: root mean square of the differences, points", "spreads: ours over the paper's"],
+    width=4.4,
+    height=0.28 * len(recipes) + 0.3,
+  )
+  places = {recipe: -i for i, recipe in enumerate(recipes)}
+  floor = by[recipes[0], "all"].expected
+  for ax, name in ((left, "difference"), (right, "spread")):
+    for model in models:
+      points = [(getattr(by[r, model], name), places[r]) for r in recipes if (r, model) in by]
+      points = [(x, y) for x, y in points if x is not None]
+      colour = heads.get(model).colour if model in heads.names() else panels.BLACK
+      ax.plot(*zip(*points), "o", color=colour, label=model, markersize=6, alpha=0.9)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylim(-len(recipes) + 0.4, 0.6)
+    ax.set_yticks(list(places.values()), recipes if ax is left else [])
+  if floor:
+    left.axvline(floor, color=panels.GREY, linewidth=1.2, zorder=0)
+  right.axvline(1, color=panels.GREY, linewidth=1.2, zorder=0)
+  left.set_xlabel("points")
+  right.set_xlabel("ratio")
+  panels.legend_below(drawn, *left.get_legend_handles_labels())
+  return drawn
+
+
+def _pair(row: Row) -> str:
+  if row.difference is None:
+    return "-"
+  return f"{row.difference:.2f}" + ("" if row.spread is None else f" ({row.spread:.2f})")

@@ -1,0 +1,54 @@
+"""What Table 4's configuration must be; the recipe's and Table 5's share most of it."""
+
+import ml_collections
+
+from qnn_jax import heads
+from qnn_jax.errors import InputError
+from qnn_jax.initializers import STARTS
+from qnn_jax.ops import packed_size
+from qnn_jax.sweeps import checks
+from qnn_jax.training.per_sample import Method
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError names the first value that makes no sense."""
+  models(config)
+  checks.once(config, "models", "train_sizes", "epochs", "hidden")
+  checks.whole(config, "train_sizes", "epochs", "hidden")
+  if config.seeds < 1:
+    raise InputError(
+      f"seeds, the number of training runs a cell, must be at least 1, got {config.seeds}"
+    )
+  learning(config)
+  if config.dtype not in ("float32", "float64"):
+    raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
+  Method(config.method, config.block, config.sub_block)
+  memory(max(config.hidden))
+  block(config, max(config.train_sizes))
+
+
+def models(config: ml_collections.ConfigDict) -> None:
+  """InputError unless every one of `models` names a head."""
+  for model in config.models:
+    if model not in heads.names():
+      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(heads.names())}")
+
+
+def learning(config: ml_collections.ConfigDict) -> None:
+  """InputError unless rate, start and shift make sense."""
+  checks.number(config, "learning_rate", "init_scale", above=0)
+  checks.number(config, "input_shift")
+  if config.init not in STARTS:
+    raise InputError(f"unknown init '{config.init}'; choose one of {', '.join(STARTS)}")
+
+
+def block(config: ml_collections.ConfigDict, size: int) -> None:
+  """InputError if what is kept of one block of samples fits no memory."""
+  checks.memory(12.0 * min(config.block, size) ** 2, f"block = {config.block}")
+
+
+def memory(hidden: int, classes: int = 10, inputs: int = 784) -> None:
+  """InputError if the parameters of one net with so many hidden neurons, as general as QNN, fit no memory."""
+  parameters = inputs * hidden + classes * packed_size(hidden)
+  # Parameters, the trainer's copy of them with Q in full, and both again while a step is taken.
+  checks.memory(6.0 * 4 * parameters, f"hidden = {hidden}")

@@ -1,0 +1,109 @@
+"""What groups of one process have in common: data on the device, compiled programs, and how lanes start."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.table4.groups import OF_A_LANE
+from qnn_jax.datasets import load_dataset
+from qnn_jax.sweeps.points import Point
+from qnn_jax.training import _compile, per_sample
+from qnn_jax.training.constant import Constant, constant_inputs
+from qnn_jax.training.evaluate import evaluate
+from qnn_jax.training.fleet import Fleet, Lane, Net, Params, init, rates, sample_order
+from qnn_jax.training.per_sample import Chunk
+
+Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Program:
+  """The program of some nets and of the fields that all its lanes share.
+
+  `experiments.recipe` changes how lanes start, in which order samples come, and the images.
+
+  Attributes:
+    fleet: the nets.
+    data: (training images without what is constant, labels) on the device.
+    test_data: (test images, labels).
+  """
+
+  def __init__(self, nets: tuple[Net, ...], values: dict[str, Any]):
+    data = load_dataset(values["dataset"], values["data_dir"] or None)
+    images, test_images = self.images(data.train_images, data.test_images, values)
+    self.values = values
+    self.fleet = Fleet(
+      nets,
+      in_features=images.shape[1],
+      classes=data.classes,
+      dtype=values.get("dtype", "float32"),
+      input_shift=values["input_shift"],
+    )
+    self.method = method_of(values)
+    constants, self.data, self.test_data = on_device(
+      self.fleet, images, data.train_labels, test_images, data.test_labels
+    )
+    self.trainer = per_sample.make_trainer(self.fleet, self.method, constants)
+    # The images are arguments: as constants they would be folded while compiling, for seconds.
+    self.evaluate = _compile.jit(functools.partial(evaluate, self.fleet), level=1)
+    self._widths: set[int] = set()
+
+  def images(self, train: np.ndarray, test: np.ndarray, values: dict[str, Any]):
+    """The images that the nets see: uint8, or floats as they are."""
+    return train, test
+
+  def width(self, lanes: int) -> int:
+    """How many lanes to take: as many, or a few more where a program is compiled for them already."""
+    near = [width for width in self._widths if lanes <= width <= lanes * 9 / 8]
+    width = min(near, default=lanes)
+    self._widths.add(width)
+    return width
+
+  def lanes(self, points: Sequence[Point]) -> list[Lane]:
+    """A lane for each of these points."""
+    return [Lane(p["seed"], *(p.fields.values[name] for name in OF_A_LANE)) for p in points]
+
+  def rates(self, points: Sequence[Point]) -> jax.Array:
+    """[S] the lanes' learning rates."""
+    return rates(self.fleet, self.lanes(points))
+
+  def params(self, points: Sequence[Point]) -> list[Params]:
+    """Where the lanes start; leaves [S, ...]."""
+    return init(self.fleet, self.lanes(points))
+
+  def started(self, points: Sequence[Point], state: Any) -> Any:
+    """The trainer's state, after `trainer.start`."""
+    return state
+
+  def chunks(
+    self, points: Sequence[Point], size: int, first: int, last: int
+  ) -> Iterator[tuple[Chunk, int]]:
+    """The prepared chunks of the epochs from `first` to before `last`, and how many samples are in each."""
+    shared = self.values.get("shared_order", False)
+    order = sample_order([p["seed"] for p in points], size, len(self.data[0]), shared=shared)
+    return self.chunks_in_order(order[:1] if shared else order, last - first)
+
+  def chunks_in_order(self, order, epochs: int) -> Iterator[tuple[Chunk, int]]:
+    """The prepared chunks of so many epochs in this order [S or 1, N], and their samples."""
+    chunks = per_sample.make_chunks(order, self.method)
+    counts = itertools.cycle([int(chunk.valid.sum()) for chunk in chunks])
+    return zip(per_sample.prepared_chunks(self.trainer, self.data[0], chunks, epochs), counts)
+
+
+def method_of(values: dict[str, Any]) -> per_sample.Method:
+  """The method that the fields name, as far as they do."""
+  names = {"method": "name", "block": "block", "sub_block": "sub_block"}
+  return per_sample.Method(**{names[k]: values[k] for k in names if k in values})
+
+
+def on_device(
+  fleet: Fleet, images, labels, test_images, test_labels
+) -> tuple[Constant, tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+  """(constant inputs, (training images of the others, labels), (test images, labels))."""
+  constants = constant_inputs(fleet, images)
+  train = jnp.asarray(images[:, constants.varies]), jnp.asarray(labels, "int32")
+  return constants, train, (jnp.asarray(test_images), jnp.asarray(test_labels, "int32"))

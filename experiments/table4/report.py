@@ -1,0 +1,94 @@
+"""Table 4's files: everything that is derived from its runs, and the rows that are shown while it runs."""
+
+import collections
+from collections.abc import Callable, Iterable, Sequence
+
+import ml_collections
+
+from experiments.table4 import fidelity_report, table
+from experiments.table4.fidelity import fidelity, fidelity_line
+from experiments.table4.paper import Cell, Row, models_of, read_paper_table4
+from experiments.table4.summary import Run, summarize
+from experiments.table4.welch import cell_tests
+from qnn_jax.experiment import RunRow
+from qnn_jax.reports.report import Report
+from qnn_jax.sweeps.points import Row as Finished
+
+
+def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
+  """The table beside the paper's, as markdown, TeX, CSV and figure, and how near the paper the runs are."""
+  runs = [run_of(row) for row in rows]
+  summary, paper = summarize(runs), read_paper_table4()
+  tests = cell_tests(summary, paper)
+
+  def figure():
+    from experiments.table4 import plot  # matplotlib takes half a second, which no worker needs
+
+    return plot.table_figure(summary, paper)
+
+  line = fidelity_line(fidelity(summary, paper))
+  files = {
+    "table4.md": table.to_markdown(summary, paper),
+    "table4.tex": table.to_tex(summary, paper),
+    "table4.csv": table.to_csv(summary, paper),
+    "fidelity.md": fidelity_report.to_markdown(runs, paper),
+    "fidelity.csv": fidelity_report.to_csv(tests),
+  }
+  drawn = any(stats.mean is not None for stats in summary.values())
+  said = f"{line}\n{fidelity_report.verdict_line(tests)}" if tests else line
+  return Report(files, figure if drawn else None, said)
+
+
+def run_of(row: RunRow) -> Run:
+  """A `Run` of a row by name."""
+  return Run(*(row[name] for name in Run._fields))
+
+
+def watch(config: ml_collections.ConfigDict) -> Callable[[list[Finished]], Iterable[str]]:
+  """Gives each row of the table once all its runs are there, in a sweep below what it is of."""
+  paper, models = read_paper_table4(), models_of_config(config)
+  rows: dict = collections.defaultdict(dict)
+  shown: list = []
+  whole = len(models) * config.seeds
+
+  def lines(finished):
+    if not shown:
+      shown.append(None)
+      yield table.header_line(models)
+    complete = []
+    places = [finished[0].point.names.index(name) for name in Row._fields] if finished else []
+    for row in finished:
+      point = row.point
+      key = point.fields, *(point.values[place] for place in places)
+      if point not in rows[key]:  # it may be found again beside runs that lacked it
+        rows[key][point] = row
+        if len(rows[key]) == whole:
+          complete.append(key)
+    for key in sorted(complete, key=lambda key: key[1:]):
+      fields, *row = key
+      if fields != shown[-1] and (title := _difference(config, fields, shown)):
+        yield title
+      shown.append(fields)
+      runs = [
+        run_of(r.point.axes() | dict(r.metrics) | {"status": r.status}) for r in rows[key].values()
+      ]
+      yield table.row_line(Row(*row), summarize(runs), paper, models)
+
+  return lines
+
+
+def models_of_config(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """The models in the order of the table."""
+  return models_of(Cell(0, 0, 0, model) for model in config.models)
+
+
+def _difference(config, fields, shown):
+  """What a setting's rows stand below: its values of the fields in which it or those before it differ."""
+  others = [config.to_dict(), *(f.values for f in shown if f is not None)]
+  values = fields.values
+  names = [k for k in values if any(_as_json(of[k]) != values[k] for of in others if k in of)]
+  return ", ".join(f"{name} = {values[name]}" for name in names)
+
+
+def _as_json(value):
+  return list(value) if isinstance(value, tuple) else value

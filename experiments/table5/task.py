@@ -1,0 +1,154 @@
+"""Table 5: how long the models train, measured epoch by epoch, in turn."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from experiments.table4 import check as table4
+from experiments.table4.program import Program
+from experiments.table4.task import network
+from qnn_jax.datasets import load_dataset
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps import checks
+from qnn_jax.sweeps.compiling import call
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Group, Point, Row, Worked
+from qnn_jax.sweeps.task import Event, Task
+from qnn_jax.training import per_sample
+from qnn_jax.training.fleet import Net
+
+AXES = {"runs_at_once": "seeds", "models": "model"}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value of a configs/table5.py that makes no sense."""
+  table4.models(config)
+  if "ann" not in config.models:
+    raise InputError(
+      f"models must hold 'ann', to which the others are compared, got {config.models}"
+    )
+  checks.once(config, "models", "runs_at_once")
+  checks.whole(config, "train_size", "epochs", "hidden", "runs_at_once")
+  table4.learning(config)
+  table4.memory(config.hidden)
+  table4.block(config, config.train_size)
+  runs = max(config.runs_at_once)
+  checks.memory(12.0 * 784 * config.hidden * runs, f"{runs} runs at once")
+  per_sample.Method(block=config.block, sub_block=config.sub_block)
+
+
+def check_data(config: ml_collections.ConfigDict) -> None:
+  """InputError if the data set cannot be read or is too small."""
+  available = len(load_dataset(config.dataset, config.data_dir or None).train_images)
+  if config.train_size > available:
+    raise InputError(
+      f"train_size is {config.train_size}, but the data set has {available} training samples"
+    )
+
+
+def groups(missing: Sequence[Point], parts: int) -> list[Group]:
+  """All models of a number of runs at once: alone and whole, since their times are compared."""
+  together: dict[Point, list[Point]] = {}
+  for point in missing:
+    together.setdefault(point.without("model"), []).append(point)
+  return [
+    Group(
+      tuple(mine),
+      cost=shared["train_size"] * shared["epochs"] * len(mine) * (3 + shared["seeds"]),
+      program=shared.text(),
+      alone=True,
+      title=f"{', '.join(p['model'] for p in mine)}, {shared['seeds']} at once",
+    )
+    for shared, mine in together.items()
+  ]
+
+
+@dataclasses.dataclass
+class _Course:
+  """A model's training, as far as it has come."""
+
+  point: Point
+  program: Program
+  state: Any
+  chunks: Iterator[tuple[per_sample.Chunk, int]]
+  seconds: list[float] = dataclasses.field(default_factory=list)  # of each epoch
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains every model of the group, so many runs at once as the points say.
+
+  The models take turns, an epoch each, so that whatever else the machine does meets all alike.
+  """
+  first = group.points[0]
+  epochs, size = first["epochs"], first["train_size"]
+  share = group.cost / (epochs * len(group.points))
+  courses = []
+  for point in group.points:
+    courses.append((yield from _start(point, size, epochs)))
+  for _ in range(epochs):
+    for course in courses:
+      trainer, data = course.program.trainer, course.program.data
+      begin, left = time.perf_counter(), size
+      while left:
+        chunk, count = next(course.chunks)
+        course.state = trainer.run(course.state, *data, chunk)
+        left -= count
+      jax.block_until_ready(course.state)
+      course.seconds.append(time.perf_counter() - begin)
+      yield Worked(share)
+  rows = []
+  for course in courses:
+    rows.append((yield from _row(course, epochs, job.keep_params)))
+  yield rows  # together: a table of other runs' times would compare what cannot be compared
+
+
+def _start(point, size, epochs):
+  program = Program((Net(point["model"], point["hidden"]),), point.fields.values)
+  trainer = program.trainer
+  lanes = _lanes(point)
+  start, rates = program.params(lanes), program.rates(lanes)
+  once, _ = next(program.chunks(lanes, size, 0, 1))
+  state = yield from call(trainer.start, start, rates)
+  yield from call(trainer.run, state, *program.data, once)  # compiles
+  return _Course(
+    point, program, trainer.start(start, rates), program.chunks(lanes, size, 0, epochs)
+  )
+
+
+def _lanes(point):
+  """A point a seed, as Table 4 has them."""
+  runs = range(point["seeds"])
+  return [Point(point.fields, ("model", "seed"), (point["model"], seed)) for seed in runs]
+
+
+def _row(course, epochs, keep_params):
+  program = course.program
+  params = program.trainer.finish(course.state)
+  found = yield from call(program.evaluate, params, *program.test_data)
+  # The first epoch also makes the products that the later ones use.
+  first, *later = course.seconds
+  seconds = first + (epochs - 1) * statistics.median(later or [first])
+  metrics = {
+    "seconds": round(seconds, 6),
+    "accuracy": round(float(found.accuracy.mean()), 2),
+    "epoch_seconds": [round(s, 6) for s in course.seconds],
+  }
+  row = Row(course.point, metrics, "ok" if bool(found.finite.all()) else "diverged")
+  if keep_params:  # those of seed 0
+    kept = jax.tree.map(lambda leaf: np.asarray(leaf[0]), params[0])
+    row = row._replace(params=kept, network=network(program.fleet, program.fleet.nets[0]))
+  return row
+
+
+def _one(points: Sequence[Point], cores: int) -> int:
+  """Groups that run alone need no company of workers."""
+  return 1
+
+
+TASK = Task("table5", AXES, run, groups, workers=_one)

@@ -1,0 +1,153 @@
+"""What a sweep shows while it runs: finished lines, and a bar with the time left."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.text import Text
+
+from qnn_jax.sweeps.launch import Event, Over, Plan, Waiting
+from qnn_jax.sweeps.points import Compiled, Group, Row, Worked
+from qnn_jax.sweeps.worker import Ended, Failed, Rows, Started
+
+Watch = Callable[[list[Row]], Iterable[str]]
+
+
+def show(
+  events: Iterator[Event | Waiting | Over],
+  todo: Plan,
+  console: Console,
+  watch: Watch | None = None,
+) -> list[Failed]:
+  """Prints what `watch` makes of finished rows, and below it a bar.
+
+  Args:
+    events: of `launch.run`.
+    todo: what the events will tell of.
+    console: where to print.
+    watch: finished rows -> lines to print; None prints none.
+
+  Returns:
+    The groups that failed.
+  """
+  say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+  failed: list[Failed] = []
+  with _progress(console) as progress:
+    work = _Work(todo.cost)
+    task = progress.add_task("starting", total=todo.cost, compile_s=0.0, not_working=None)
+    for event in events:
+      match event:
+        case Compiled(seconds):
+          work.compiled(seconds / max(1, todo.workers))  # they compile side by side
+        case Worked(cost, resumed):
+          work.worked(cost, progress.tasks[task].elapsed or 0.0, resumed)
+        case Rows(rows):
+          for line in watch(rows) if watch else ():
+            say(line)
+          work.finished(rows, progress.tasks[task].elapsed or 0.0)
+        case Started(group):
+          work.start(group)
+        case Ended(group) | Over(group):
+          work.end(group)
+        case Failed(group, why):
+          failed.append(event)
+          work.end(group)
+          say(f"failed: {group.name}: {why}")
+        case Waiting(points):
+          progress.update(task, description=f"waiting for others ({points} points)")
+          continue
+      fields = {"compile_s": work.compile_s, "not_working": work.not_working}
+      name = "running" if work.not_working is not None else "starting"
+      progress.update(task, description=name, completed=work.done, total=work.total, **fields)
+    whole = work.total or 1
+    progress.update(task, description="done", total=whole, completed=whole)
+  return failed
+
+
+class _Work:
+  """How far it is: groups that tell of their work by it, others by their finished points."""
+
+  def __init__(self, total: float):
+    self.done, self.total = 0.0, total
+    self.compile_s, self.not_working = 0.0, None
+    self._of: dict[Group, float] = {}
+    self._tells: set[Group] = set()
+    self._by_point: dict = {}
+    self._last: Group | None = None
+
+  def start(self, group: Group):
+    self._of[group] = 0.0
+    self._by_point |= dict.fromkeys(group.points, group)
+    self._last = group
+
+  def compiled(self, seconds: float):
+    self.compile_s += seconds
+    if self.not_working is not None:
+      self.not_working += seconds
+
+  def worked(self, cost: float, elapsed: float, resumed: bool):
+    if resumed:
+      self.total -= cost
+      return
+    self._begin(elapsed)
+    self.done += cost
+    # Whose it is cannot be told where several work; that someone tells is enough.
+    self._tells |= set(self._of)
+
+  def finished(self, rows: list[Row], elapsed: float):
+    self._begin(elapsed)
+    for row in rows:
+      group = self._by_point.get(row.point)
+      if group is not None and group not in self._tells:
+        self._add(group, group.cost / len(group.points))
+
+  def end(self, group: Group):
+    if group in self._of and group not in self._tells:
+      self._add(group, group.cost - self._of[group])
+    elif group not in self._of:  # another launcher's
+      self.total -= group.cost
+    self._of.pop(group, None)
+
+  def _add(self, group, cost):
+    self._of[group] += cost
+    self.done += cost
+
+  def _begin(self, elapsed):
+    if self.not_working is None:
+      self.not_working = elapsed
+
+
+class _Elapsed(ProgressColumn):
+  """The time since the start; rich's own column stops when the last work is done."""
+
+  def render(self, task):
+    seconds = int(task.elapsed or 0)
+    return Text(f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}", "yellow")
+
+
+class _TimeLeft(ProgressColumn):
+  """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump.
+
+  The time until the first work was done, and what is compiled after that, is not in the speed.
+  """
+
+  def render(self, task):
+    working = (task.elapsed or 0) - (task.fields["not_working"] or 0)
+    if task.description == "running" and task.total and task.completed >= 0.999 * task.total:
+      return Text("testing".ljust(len("0:00 left")))
+    if task.description != "running" or working < 1 or not task.completed:
+      return Text(" " * len("0:00 left"))  # so that the bar keeps its length
+    seconds = int((task.total - task.completed) * working / task.completed)
+    return Text(f"{seconds // 60}:{seconds % 60:02d} left")
+
+
+def _progress(console):
+  return Progress(
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.percentage:>3.0f} %"),
+    _Elapsed(),
+    TextColumn("({task.fields[compile_s]:.0f} s of it compiling)"),
+    _TimeLeft(),
+    console=console,
+  )

@@ -1,0 +1,194 @@
+"""What a sweep stands at, and what it would take: `--list` and `--dry_run`."""
+
+import collections
+import pathlib
+import tempfile
+import time
+from typing import NamedTuple
+
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps import configs, failures, processes
+from qnn_jax.sweeps.configs import fields
+from qnn_jax.sweeps.launch import Plan, Sweep, is_done, owed, workers_of
+from qnn_jax.sweeps.leases import Leases, unit_name
+from qnn_jax.sweeps.points import Compiled, Group, Worked
+from qnn_jax.sweeps.settings import shown
+from qnn_jax.sweeps.store import Store
+from qnn_jax.sweeps.worker import Failed, Started, run_group
+
+STATES = ("waiting", "running", "done", "diverged", "failed")
+
+# A measured run ends after so many seconds of work behind the first.
+_MEASURED_SECONDS = 3.0
+_LONGEST_MEASUREMENT = 30.0
+
+
+class State(NamedTuple):
+  """What a group stands at.
+
+  Attributes:
+    group: its points are all that belong together, finished or not.
+    state: one of `STATES`; 'diverged' is done, with a diverged run among its points.
+    done, diverged: how many of its points.
+    seconds: that what is done took.
+    why: of a failure.
+  """
+
+  group: Group
+  state: str
+  done: int
+  diverged: int
+  seconds: float
+  why: str = ""
+
+
+def states(sweep: Sweep, store: Store) -> list[State]:
+  """Every group of the sweep, or of its slice, as things stand."""
+  wanted = owed(sweep)
+  parts = workers_of(sweep, wanted)
+  held = _running(sweep)
+  failed = failures.read(sweep.workdir)
+  found = []
+  for group in sweep.task.groups(wanted, parts):
+    rows = [store.found[point] for point in group.points if is_done(sweep, store, point)]
+    diverged = sum(row.status == "diverged" for row in rows)
+    missing = [point for point in group.points if not is_done(sweep, store, point)]
+    why = (
+      next((failed[t] for point in missing if (t := point.text()) in failed), "") if failed else ""
+    )
+    if not missing:
+      state = "diverged" if diverged else "done"
+    elif held and any(point in held for point in missing):
+      state = "running"
+    else:
+      state = "failed" if why else "waiting"
+    seconds = sum(row.seconds for row in rows)
+    found.append(State(group, state, len(rows), diverged, seconds, why))
+  return found
+
+
+def _running(sweep):
+  live = Leases(sweep.workdir, sweep.lease_seconds).live()
+  if not live:
+    return set()
+  units = sweep.task.groups(sweep.points, len(sweep.points))
+  return {point for unit in units if unit_name(unit.points) in live for point in unit.points}
+
+
+def list_lines(found: list[State]) -> list[str]:
+  """A line a group, and one with the counts and times of all."""
+  names = _names([state.group for state in found])
+  width = max(map(len, names), default=0)
+  lines = []
+  for name, (group, state, done, diverged, seconds, why) in zip(names, found):
+    count = f"{done} of {len(group.points)}"
+    notes = [f"{diverged} diverged"] * bool(diverged) + [why] * bool(why)
+    line = f"{state:<8}  {name:<{width}}  {count:>14}  {_time(seconds):>8}"
+    lines.append("  ".join([line, *notes]))
+  counts = collections.Counter(state.state for state in found)
+  runs, done = sum(len(s.group.points) for s in found), sum(s.done for s in found)
+  listed = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none"
+  total = sum(state.seconds for state in found)
+  lines.append(f"groups: {listed}; runs: {done:,} of {runs:,} done, in {_time(total)}")
+  return lines
+
+
+def _names(groups):
+  """The groups' names, with the values of the fields in which they differ: those of a sweep."""
+  values = [[fields(p.fields.values) for p in _one_each(group.points)] for group in groups]
+  every = [of_point for of_group in values for of_point in of_group]
+  swept = [k for k in (every[0] if every else ()) if any(v.get(k) != every[0][k] for v in every)]
+  names = []
+  for group, of_group in zip(groups, values):
+    parts = [
+      f"{k} {', '.join(map(str, dict.fromkeys(shown(v.get(k)) for v in of_group)))}" for k in swept
+    ]
+    names.append("; ".join([group.name, *parts]))
+  return names
+
+
+def _one_each(points):
+  """A point of each `Fields` among them."""
+  return {point.fields: point for point in points}.values()
+
+
+def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
+  """What would run, in how many groups and programs, and about how long, from a short measured run."""
+  names = _names(todo.groups)
+  lines = [
+    f"would run  {name}  ({_runs(len(group.points))})" for name, group in zip(names, todo.groups)
+  ]
+  runs = sum(len(group.points) for group in todo.groups)
+  if not todo.groups:
+    return ["nothing to run: all is on disk"]
+  programs = {group.program for group in todo.groups}
+  workers = min(todo.workers, len(todo.groups))
+  lines.append(
+    f"{_runs(runs)} in {len(todo.groups)} group{'s' * (len(todo.groups) > 1)} "
+    f"({len(programs)} program{'s' * (len(programs) > 1)}) on {workers} "
+    f"worker{'s' * (workers > 1)}"
+  )
+  measured = measure(sweep, min(todo.groups, key=lambda group: group.cost))
+  if measured is None:
+    lines.append(
+      f"how long, cannot be told: nothing could be measured in {_LONGEST_MEASUREMENT:.0f} s"
+    )
+    return lines
+  speed, compiling = measured
+  compilations = len(programs) / min(workers, len(programs))
+  seconds = todo.cost / speed / workers + compiling * compilations
+  lines.append(f"about {_time(seconds)}, from a measured run of a part of the cheapest group")
+  return lines
+
+
+def measure(sweep: Sweep, group: Group) -> tuple[float, float] | None:
+  """(cost a second, seconds of compiling) of the beginning of a group, run in a place of its own.
+
+  None if it is so slow that nothing can be told in half a minute.
+  """
+  done = compiling = later = 0.0
+  first = None
+  with tempfile.TemporaryDirectory() as folder:
+    begin = time.perf_counter()
+    place = sweep.task, pathlib.Path(folder), group, sweep.config_file
+    for event in processes.run(_run_group, [place], ticks=True):
+      match event:
+        case Started():
+          begin = time.perf_counter()  # the process is there
+        case Compiled(seconds):
+          compiling += seconds
+          later += seconds if first is not None else 0.0
+        case Failed(_, why):
+          raise InputError(f"the measured run failed: {why}")
+        case Worked(cost, resumed) if not resumed:
+          if first is None:  # the first tells of compiling too
+            first = time.perf_counter()
+          else:
+            done += cost
+      if first is not None and time.perf_counter() - first - later > _MEASURED_SECONDS and done:
+        break
+      if time.perf_counter() - begin > _LONGEST_MEASUREMENT:
+        if not done:
+          return None
+        break
+    if done and first is not None:
+      return done / max(1e-6, time.perf_counter() - first - later), compiling
+    return group.cost / max(1e-6, time.perf_counter() - begin - compiling), compiling
+
+
+def _run_group(put, task, workdir, group, config_file):
+  if config_file is not None:
+    configs.enter(config_file)
+  for event in run_group(task, workdir, False, group):
+    put(event)
+
+
+def _time(seconds):
+  if seconds < 100:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+  minutes = round(seconds / 60)
+  return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _runs(count):
+  return "1 run" if count == 1 else f"{count:,} runs"

@@ -1,0 +1,136 @@
+"""A task: what an experiment tells the engine. Everything else the engine does for all alike."""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Compiled, Fields, Group, Point, Row, Worked, in_parts
+
+Event = Row | list[Row] | Worked | Compiled
+
+# More runs than anybody waits for; a list of them still fits in memory.
+_MOST_POINTS = 5_000_000
+
+
+def _one_by_one(points: Sequence[Point], parts: int) -> list[Group]:
+  """Consecutive points together, as many groups as there are parts."""
+  return [Group(part, cost=len(part)) for part in in_parts(points, parts)]
+
+
+def _a_core_each(points: Sequence[Point], cores: int) -> int:
+  return min(cores, len(points))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What an experiment owes and how it runs.
+
+  Attributes:
+    name: of the experiment.
+    axes: config field -> axis. The field lists values (or is a number n, for 0 to n - 1, or a text,
+      its only value), and a point has one of them: {"models": "model", "seeds": "seed"}. All other fields of the config are
+      part of every point.
+    run: runs a group: yields a `Row`, or a list of those that are finished together, as they are
+      finished, and between them `Worked` and `Compiled`. It is called in any process.
+    groups: which points run together as one program, in about `parts` groups of equal cost, in the order
+      in which they should run. Called with many parts it must split as finely as it can.
+    points: config -> the points as {axis: value}, a field of the config in it being a change of that
+      field; by default all combinations of the axes.
+    apart: config fields that change no number, and those that `points` has turned into axes.
+    workers: (points, cores) -> how many processes are fastest on a CPU.
+  """
+
+  name: str
+  axes: Mapping[str, str]
+  run: Callable[[Group, Job], Iterator[Event]]
+  groups: Callable[[Sequence[Point], int], list[Group]] = _one_by_one
+  points: Callable[[ml_collections.ConfigDict], Iterable[Mapping[str, Any]]] | None = None
+  apart: tuple[str, ...] = ()
+  workers: Callable[[Sequence[Point], int], int] = _a_core_each
+
+  @property
+  def axis_names(self) -> tuple[str, ...]:
+    """The axes of a point, in order."""
+    return tuple(self.axes.values())
+
+  def not_fields(self) -> set[str]:
+    """Config fields that are no part of a point as they are."""
+    return {"keep_params", *self.axes, *self.apart}
+
+  def points_of(self, config: ml_collections.ConfigDict) -> list[Point]:
+    """The points that the config asks for, each once.
+
+    Raises:
+      InputError: there are more than anybody could run.
+    """
+    of_axes = [field for field in self.axes if not isinstance(config.get(field, ""), str)]
+    count = math.prod(_length(config[field]) for field in of_axes)
+    if count > _MOST_POINTS:
+      sizes = ", ".join(f"{field} = {_short(config[field])}" for field in of_axes)
+      raise InputError(
+        f"the configuration asks for {count:.3g} runs ({sizes}), more than fit in memory; "
+        f"ask for at most {_MOST_POINTS:,}"
+      )
+    values = config.to_dict()
+    common = {k: v for k, v in values.items() if k not in self.not_fields()}
+    known: dict[str, Fields] = {}
+    names = self.axis_names
+    found: dict[Point, None] = {}
+    for combination in (self.points or self.all_combinations)(config):
+      changes = {k: v for k, v in combination.items() if k not in names}
+      fields = known.get(text := repr(changes))
+      if fields is None:
+        fields = known[text] = _fields(common | changes)
+      found[Point(fields, names, tuple(combination[name] for name in names))] = None
+    return list(found)
+
+  def all_combinations(self, config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
+    """Every combination of the axes' values, the last axis fastest."""
+    lists = [axis_values(config[field]) for field in self.axes]
+    for values in itertools.product(*lists):
+      yield dict(zip(self.axis_names, values))
+
+
+def axis_values(value: Any) -> Sequence:
+  """The values of an axis: what is listed, 0 to n - 1 of a number n, or a text alone."""
+  if isinstance(value, str):
+    return (value,)
+  return range(value) if isinstance(value, int) else tuple(value)
+
+
+def _fields(values):
+  try:
+    return Fields(values)
+  except (TypeError, ValueError):
+    pass
+  for name, value in values.items():
+    try:
+      json.dumps(value)
+    except (TypeError, ValueError):
+      raise InputError(
+        f"{name} must be a number, text, a tuple of them or a table, which config.json can hold, got {value!r}"
+      ) from None
+  raise InputError("the names of the configuration's fields must be texts")
+
+
+def _length(value):
+  return value if isinstance(value, int) else len(value)
+
+
+def _short(value):
+  return f"{value:,}" if isinstance(value, int) else f"{len(value)} values"
+
+
+def cores() -> int:
+  """CPU cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
