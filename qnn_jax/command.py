@@ -118,7 +118,9 @@ def _parsed(experiment, config, named, swept, default) -> _Command:
   if not points:
     raise InputError("the configuration asks for no run at all; give every field a value")
   if not 0 < values.lease_seconds < 1e6:
-    raise InputError(f"--lease_seconds must be from 0 to a million, got {values.lease_seconds}")
+    raise InputError(
+      f"--lease_seconds must be positive and at most a million, got {values.lease_seconds}"
+    )
   sweep = Sweep(
     task,
     list(points),

@@ -164,7 +164,7 @@ def mistakes(folder):
     "both": ([within, "--sweep=rates", "--sweep.learning_rate=1.0"], "the named sweep changes"),
     "slice": ([within, "--slice=3/3"], "--slice must be I/N with I from 0 to N - 1"),
     "workers": ([within, "--workers=0"], "--workers must be at least 1, got 0"),
-    "lease": ([within, "--lease_seconds=0"], "--lease_seconds must be positive"),
+    "lease": ([within, "--lease_seconds=0"], "--lease_seconds must be positive and at most"),
     "modes": ([within, "--list", "--dry_run"], "exclude each other"),
     "nothing": ([within, "--config.slopes=()"], "asks for no run at all"),
     "value": ([within, "--config.learning_rate=-1"], "learning_rate must be a positive number"),

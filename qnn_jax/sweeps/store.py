@@ -112,7 +112,7 @@ class Store:
       "params": keep_params,
     }
     # Named by its content: the same rows, done again because their file was damaged, mend it.
-    name = f"{_slug([row.point for row in rows])}-{_checksum(content)}.json"
+    name = f"{_slug([row.point for row in rows])}-{checksum(content)}.json"
     if keep_params:  # before the record, which promises them
       _write_params(self.workdir / "params" / name, rows)
     content["origin"] = _origin(seconds)
@@ -153,7 +153,7 @@ def read_record(path: pathlib.Path) -> dict[str, Any] | None:
       f"({'without a number' if found is None else found}, where this version has {FORMAT}); "
       "name another --workdir, or use the version that wrote it"
     )
-  if not _is_whole(record) or not path.stem.endswith(f"-{_checksum(record)}"):
+  if not _is_whole(record) or not path.stem.endswith(f"-{checksum(record)}"):
     logging.warning("%s is damaged (it is not what was written); its runs are done again", path)
     return None
   return record
@@ -195,8 +195,8 @@ def refuse_old_checkpoints(workdir: pathlib.Path) -> None:
     )
 
 
-def _checksum(record):
-  """Of all but where it came from, which is another one each time."""
+def checksum(record: Mapping[str, Any]) -> str:
+  """Of all but where it came from, which is another one each time: the end of a record's name."""
   text = json.dumps({key: value for key, value in record.items() if key != "origin"})
   return f"{zlib.crc32(text.encode()):08x}"
 

@@ -17,7 +17,7 @@ from qnn_jax.datasets.clusters import make_clusters
 from qnn_jax.datasets.xor import make_xor
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import worker
-from qnn_jax.sweeps.store import Store
+from qnn_jax.sweeps.store import Store, checksum
 from qnn_jax.sweeps.trained import load_model
 
 # A configuration that takes next to no time, one with more runs, and two values of a field.
@@ -121,7 +121,7 @@ def test_a_report_of_a_part(name, finished, tmp_path):
   path = sorted((finished(name) / "records").iterdir())[0]
   record = json.loads(path.read_text())
   record["rows"] = record["rows"][-1:]
-  (tmp_path / "records" / path.name).write_text(json.dumps(record))
+  (tmp_path / "records" / f"part-{checksum(record)}.json").write_text(json.dumps(record))
   assert report(experiment(name), small(name), tmp_path).startswith("# ")
 
 

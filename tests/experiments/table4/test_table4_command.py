@@ -8,7 +8,7 @@ import pytest
 from command_line import contents, run, run_all
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps.store import _checksum
+from qnn_jax.sweeps.store import checksum
 from qnn_jax.sweeps.trained import load_model
 
 TINY = (
@@ -68,7 +68,7 @@ def test_a_rerun_trains_nothing_and_makes_the_derived_files_again(finished):
   marked = json.loads(original)
   marked["rows"][0][-2] = 12.34
   record.unlink()
-  mine = record.with_name(f"mine-{_checksum(marked)}.json")  # a record's name tells its content
+  mine = record.with_name(f"mine-{checksum(marked)}.json")  # a record's name tells its content
   mine.write_text(json.dumps(marked))
   for name in FILES[1:]:
     (workdir / name).unlink()
