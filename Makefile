@@ -17,7 +17,7 @@ table4: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
 
-# A newcomer's half a minute: the test files and tests marked `fast`; see CONTRIBUTING.md.
+# A newcomer's minute: the test files and tests marked `fast`; see CONTRIBUTING.md.
 fast: $(VENV)/installed
 	$(BIN)/python -m pytest -m fast $(ARGS)
 
