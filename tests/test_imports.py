@@ -133,8 +133,8 @@ def test_the_library_runs_without_the_extra():
   told = [
     "qnn_jax.sweeps needs ml_collections",
     "qnn_jax.reports needs matplotlib",
-    "qnn_jax.reports needs matplotlib",  # of qnn_jax.experiment, and of qnn_jax.command
-    "qnn_jax.reports needs matplotlib",
+    "qnn_jax.reports needs matplotlib",  # of qnn_jax.experiment
+    "qnn_jax.command needs ml_collections",
   ]
   install = "pip install 'qnn_jax[experiments]'"
   assert done.stdout.splitlines() == ["[0. 1. 1. 0.]", *(f"{line}: {install}" for line in told)]

@@ -1,0 +1,49 @@
+"""Mistakes and faults that end a command: one sentence each, and no traceback."""
+
+import re
+import sys
+
+from absl import flags
+
+from qnn_jax.errors import InputError, WorkerDied
+
+
+class in_one_sentence:
+  """Ends the program with one sentence where something that is not a bug went wrong."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, error, traceback):
+    if isinstance(error, (InputError, WorkerDied)):
+      sys.exit(f"error: {error}")
+    if isinstance(error, OSError) and error.strerror:
+      where = f"{error.filename}: " if error.filename else ""
+      sys.exit(f"error: {where}{error.strerror}; all that is on disk is as it was")
+    if isinstance(error, KeyboardInterrupt):
+      sys.exit("interrupted; the same command carries on from what is finished")
+    if isinstance(error, flags.Error):
+      # What ml_collections raised comes as the text of a traceback, its last line 'module.Error: why'.
+      last_line = str(error).strip().splitlines()[-1]
+      sys.exit(f"error: {re.sub(r'^[A-Za-z_.]+(Error|Exception): ', '', last_line)}")
+    frames = _modules_of(traceback)
+    if "ml_collections" not in frames:
+      return False
+    while error.args and isinstance(error.args[0], Exception):  # as ml_collections nests them
+      error = error.args[0]
+    if isinstance(error, (AttributeError, KeyError)):
+      key = str(error.args[0] if error.args else "").partition("\n")[0].strip("\"'")
+      sys.exit(f"error: the configuration has no field '{key}'; see the config file for its fields")
+    if isinstance(error, (TypeError, ValueError)):
+      why = " ".join(str(error).split())
+      sys.exit(f"error: {why}; see the config file for the fields and their types")
+    return False
+
+
+def _modules_of(traceback):
+  """The top-level packages whose code the traceback passes."""
+  frames = []
+  while traceback is not None:
+    frames.append(traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+    traceback = traceback.tb_next
+  return frames

@@ -1,0 +1,60 @@
+"""The program of every experiment, from its arguments to its exit status."""
+
+import gc
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import ml_collections
+from absl import app, logging
+from absl import flags as absl_flags
+from ml_collections import config_flags
+
+from qnn_jax.command import flags, run
+from qnn_jax.command.mistakes import in_one_sentence
+from qnn_jax.errors import InputError
+from qnn_jax.experiment import Experiment
+from qnn_jax.sweeps import configs, settings
+
+
+def main(experiment: Experiment) -> None:
+  """Parses the flags and does what they ask; every mistake ends the program with one sentence."""
+  # What was imported lives on; without it the collector's rounds over tens of thousands of rows are short.
+  gc.freeze()
+  swept: dict[str, str] = {}
+  named, arguments = "", sys.argv
+  with in_one_sentence():
+    arguments, swept = settings.take_flags(sys.argv)
+    arguments, named = flags.take_config(arguments, str(experiment.config_file))
+    config = configs.load(named, experiment.config_file)
+    if experiment.config_file.is_file():
+      configs.check_types(config, configs.load(str(experiment.config_file), experiment.config_file))
+    like = ml_collections.ConfigDict(config.to_dict())
+    sys.argv = arguments  # where a config flag looks for --config.FIELD
+    config_flags.DEFINE_config_dict(
+      "config",
+      config,
+      f"The configuration, FILE or FILE:PRESET; by default {experiment.config_file}.",
+    )
+  preset = named.partition(":")[2]
+  name = experiment.name
+  default = pathlib.Path(f"results/{name}-{preset}" if preset else f"results/{name}")
+  flags.define(default)
+
+  def parsed_main(argv: Sequence[str]) -> None:
+    # absl would show every library's INFO lines; --verbosity=0 brings them back.
+    if not absl_flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)
+    with in_one_sentence():
+      if len(argv) > 1:
+        raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")
+      configs.check_types(config, like)  # of tuples, ml_collections does not look at the elements
+      command = flags.parsed(experiment, config, named, swept, default)
+      sys.exit(run.do(experiment, command))
+
+  app.run(parsed_main, flags_parser=lambda argv: _parse_flags(arguments))
+
+
+def _parse_flags(arguments):
+  with in_one_sentence():
+    return absl_flags.FLAGS(arguments)
