@@ -10,7 +10,7 @@ import numpy as np
 from qnn_jax.sweeps import compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Compiled, Group, Worked
-from qnn_jax.training import minibatch
+from qnn_jax.training import devices, minibatch
 from qnn_jax.training.minibatch import Trained, Trainer
 
 # A group runs in so many stretches of epochs; the last is shorter, and one more program, if they do not come
@@ -34,12 +34,13 @@ class Program:
       return make_trainer(*numbers).start(jax.random.fold_in(jax.random.key(0), seed))
 
     def run(states, numbers, inputs, targets, epochs):
-      lane = lambda state, of: make_trainer(*of).run(state, inputs, targets, epochs)
-      return jax.vmap(lane)(states, numbers)
+      lane = lambda state, of, x, y: make_trainer(*of).run(state, x, y, epochs)
+      lanes = jax.vmap(lane, (0, 0, None, None))
+      return devices.over_runs(lanes, (0, 0, None, None))(states, numbers, inputs, targets)
 
-    self._start = jax.jit(jax.vmap(start))
+    self._start = jax.jit(devices.over_runs(jax.vmap(start), (0, 0)))
     self._run = jax.jit(run, static_argnums=4)
-    self._finish = jax.jit(jax.vmap(minibatch.finish))
+    self._finish = jax.jit(devices.over_runs(jax.vmap(minibatch.finish), (0, 0)))
 
   def train(
     self, group: Group, job: Job, numbers: Sequence[Sequence[float]], data: tuple, epochs: int
@@ -54,11 +55,13 @@ class Program:
       epochs: at least 1.
 
     Returns:
-      The training of every lane, leaves [lanes, ...], for `yield from`.
+      The training of every lane, leaves [lanes, ...], for `yield from`; on several devices there may be
+      more lanes, copies of the last.
     """
     seeds = np.array([point["seed"] for point in group.points], np.uint32)
     columns = tuple(np.array(column, np.float32) for column in zip(*numbers, strict=True))
-    data = jax.device_put(data)
+    seeds, columns = devices.put((seeds, columns), 0)
+    data = devices.put(data, None)
     first = yield from compiling.call(self._start, seeds, columns)
     done, states, losses = self._load(group, job, epochs, first)
     a_pass, stretch = group.cost / epochs, -(-epochs // _STRETCHES)
@@ -70,9 +73,9 @@ class Program:
       losses.append(np.asarray(loss))
       done += ahead
       yield Worked(ahead * a_pass)
-      if done < epochs and time.monotonic() - saved > _SECONDS:
+      if done < epochs and (job.stopping or time.monotonic() - saved > _SECONDS):
         tree = {"state": jax.tree.leaves(states), "losses": np.concatenate(losses, axis=1)}
-        job.save(group.points, done, tree)
+        job.save(group.points, done, jax.tree.map(lambda leaf: leaf[: len(group.points)], tree))
         job.drop(group.points, before=done)
         saved = time.monotonic()
     return (yield from compiling.call(self._finish, states, np.concatenate(losses, axis=1)))
@@ -82,5 +85,6 @@ class Program:
     if found is None:
       return 0, first, []
     done, tree = found
+    tree = devices.padded(tree, 0)
     states = jax.tree.unflatten(jax.tree.structure(first), tree["state"])
     return done, states, [tree["losses"]]

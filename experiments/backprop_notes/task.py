@@ -17,6 +17,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks, compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked
+from qnn_jax.sweeps.possible import NUMBER, SEED, Possible, list_of, or_none
 from qnn_jax.sweeps.task import Event, Task
 
 AGREEMENT = ("largest_dW", "difference_dW", "difference_db")
@@ -169,4 +170,20 @@ def kept(sizes: Sequence[int], params) -> dict[str, Any]:
   return {"params": {"layers": dict(enumerate(layers))}, "network": described}
 
 
-TASK = Task("backprop_notes", {"seeds": "seed"}, run)
+def _fits(values, run):
+  lengths = {
+    "loss": values["epochs"],
+    "loss_document": min(values["epochs"], _DOCUMENT_EPOCHS),
+    **dict.fromkeys(_AGREEMENTS, len(values["sizes"]) - 1),
+  }
+  return all(len(run[name]) == length for name, length in lengths.items())
+
+
+_AGREEMENTS = [f"{name}_{when}" for name in AGREEMENT for when in ("start", "end")]
+POSSIBLE = Possible(
+  metrics=dict.fromkeys(("loss", "loss_document", *_AGREEMENTS), list_of(or_none(NUMBER))),
+  axes={"seed": SEED},
+  statuses=("ok", "diverged"),
+  fits=_fits,
+)
+TASK = Task("backprop_notes", {"seeds": "seed"}, run, possible=POSSIBLE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -9,17 +10,18 @@ import numpy as np
 from qnn_jax import ops
 from qnn_jax.datasets.clusters import CLASSES, Clusters, make_clusters
 from qnn_jax.initializers import STARTS
-from qnn_jax.reports.conics import conic_kind
+from qnn_jax.reports.conics import KINDS, conic_kind
 from qnn_jax.sweeps import checks, compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked, alike_in_parts
+from qnn_jax.sweeps.possible import NUMBER, PERCENT, SEED, Possible, list_of, or_none, text
 from qnn_jax.sweeps.task import Event, Task
-from qnn_jax.training import logistic
+from qnn_jax.training import devices, logistic
 
 FEATURES = {"qnn": 6, "ann": 3}  # of `logistic.features`: an ordinary neuron has no M(x)
 
 _STRETCHES = 10  # a training is told of, and kept, so often
-_MOST_SEEDS = 64  # of one program, whose samples' features take 20 MB a seed
+_MOST_SEEDS = 64  # of one program on a device, whose samples' features take 20 MB a seed
 
 # Steps of a program from which a process of its own pays: some seconds.
 _STEPS_A_WORKER = 10_000_000
@@ -37,14 +39,16 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.choice("init", config.init, STARTS)
   # A pair's draws in float64 and its features and targets in float32, with a copy of each.
   for name in ("train_pairs", "test_pairs"):
-    bytes_needed = 150.0 * CLASSES * config[name] * min(config.seeds, _MOST_SEEDS)
+    bytes_needed = 150.0 * CLASSES * config[name] * min(config.seeds, _MOST_SEEDS * devices.count())
     checks.memory(bytes_needed, f"{name} = {config[name]:,}")
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
   """The seeds of a model together, the quadratic layers first; in parts if there are too few models."""
   key = lambda point: (point.fields, point["model"])
-  found = [_group(part) for part in alike_in_parts(missing, parts, key, _MOST_SEEDS)]
+  found = [
+    _group(part) for part in alike_in_parts(missing, parts, key, _MOST_SEEDS * devices.count())
+  ]
   return sorted(found, key=lambda group: -group.cost)
 
 
@@ -65,8 +69,8 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   # Samples first, then features, so that a step reads one short row: [N, F, seeds, 1].
   phi = np.stack([logistic.features(jnp.asarray(d.train_x))[:, :features] for d in data], axis=-1)
   labels = np.stack([d.train_y for d in data], axis=1)
-  targets = jnp.asarray(np.eye(CLASSES, dtype=np.float32)[labels])
-  inputs = jnp.asarray(phi[..., None])
+  targets = devices.put(np.eye(CLASSES, dtype=np.float32)[labels], 1)
+  inputs = devices.put(phi[..., None], 2)
 
   start, done = np.stack([start_of(point) for point in group.points]), 0  # [seeds, F, CLASSES]
   kept = job.load(group.points, most=epochs)
@@ -74,20 +78,26 @@ def run(group: Group, job: Job) -> Iterator[Event]:
     done, start = kept
   cost = _cost_of_epoch(group.points)
   yield Worked(done * cost, resumed=True)
-  theta = jnp.asarray(start.swapaxes(0, 1))
+  theta = devices.put(start.swapaxes(0, 1), 1)
   for stop in sorted({epochs * i // _STRETCHES for i in range(1, _STRETCHES + 1)}):
     if stop <= done:
       continue
     theta = yield from compiling.call(
-      logistic.sgd, theta, inputs, targets, first["learning_rate"], stop - done
+      _sgd, theta, inputs, targets, first["learning_rate"], stop - done
     )
     yield Worked((stop - done) * cost)
     done = stop
-    job.save(group.points, done, np.asarray(theta).swapaxes(0, 1))
+    job.save(group.points, done, np.asarray(theta).swapaxes(0, 1)[: len(data)])
     job.drop(group.points, before=done)
-  yield [
-    evaluate(point, np.asarray(theta[:, i]), data[i], job) for i, point in enumerate(group.points)
-  ]
+  trained = np.asarray(theta)
+  yield [evaluate(point, trained[:, i], data[i], job) for i, point in enumerate(group.points)]
+
+
+@jax.jit
+def _sgd(theta, inputs, targets, rate, epochs):
+  """`logistic.sgd` with the seeds' axis over all devices."""
+  spread = devices.over_runs(logistic.sgd, (1, 2, 1, None, None), 1)
+  return spread(theta, inputs, targets, rate, epochs)
 
 
 def start_of(point: Point) -> np.ndarray:
@@ -144,4 +154,26 @@ def workers(wanted: Sequence[Point], cores: int) -> int:
   return max(1, min(cores, len(programs), sum(programs.values()) // _STEPS_A_WORKER))
 
 
-TASK = Task("clusters", {"models": "model", "seeds": "seed"}, run, groups=groups, workers=workers)
+def _fits(values, run):
+  return len(run["theta"]) == FEATURES[values["model"]]
+
+
+POSSIBLE = Possible(
+  metrics={
+    "accuracy": PERCENT,
+    "all_right": PERCENT,
+    "kinds": list_of(text(*KINDS, "diverged"), CLASSES),
+    "theta": list_of(list_of(or_none(NUMBER), CLASSES)),
+  },
+  axes={"model": text(*FEATURES), "seed": SEED},
+  statuses=("ok", "diverged"),
+  fits=_fits,
+)
+TASK = Task(
+  "clusters",
+  {"models": "model", "seeds": "seed"},
+  run,
+  groups=groups,
+  workers=workers,
+  possible=POSSIBLE,
+)

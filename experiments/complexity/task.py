@@ -14,6 +14,7 @@ from qnn_jax.ops import _quadratic
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row
+from qnn_jax.sweeps.possible import COUNT, Possible, text, whole
 from qnn_jax.sweeps.task import Event, Task
 
 PHASES = ("forward", "backward", "update")
@@ -148,4 +149,9 @@ TASK = Task(
   points=points,
   apart=("network",),
   workers=workers,
+  possible=Possible(
+    metrics=dict.fromkeys(METRICS, COUNT),
+    axes={"model": text(*OPS), "n": whole(1), "m": whole(1), "phase": text(*PHASES, "step")},
+    statuses=("ok",),
+  ),
 )

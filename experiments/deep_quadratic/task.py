@@ -18,8 +18,9 @@ from qnn_jax.initializers import symmetrized
 from qnn_jax.sweeps import compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, alike_in_parts
+from qnn_jax.sweeps.possible import COUNT, PERCENT, POSITIVE, SEED, Possible, list_of, or_none, text
 from qnn_jax.sweeps.task import Event, Task
-from qnn_jax.training import minibatch
+from qnn_jax.training import devices, minibatch
 
 AXES = {"variants": "variant", "seeds": "seed"}
 
@@ -46,7 +47,7 @@ VARIANTS = {
   "plain network": Variant("ann", True, False),
 }
 
-# More seeds in one program are not faster a seed on a CPU; and rows come as a group ends.
+# More seeds of a device in one program are not faster a seed on a CPU; and rows come as a group ends.
 LANES_AT_ONCE = 8
 
 # A seed of the quadratic networks takes so many times as long as one of the plain network.
@@ -57,7 +58,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
   """A variant's seeds together, in about `parts` groups of all variants."""
   key = lambda point: (point.fields, point["variant"])
   found = []
-  for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE):
+  for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE * devices.count()):
     values, variant = part[0].fields.values, VARIANTS[part[0]["variant"]]
     cost = len(part) * values["epochs"] * values["train_size"]
     cost *= _QUADRATIC if variant.kind == "qnn" else 1
@@ -121,7 +122,7 @@ def program_of(kind: str, zero_start: bool, shape: tuple) -> tuple[Program, Any]
   def outputs(trained, x):
     return jax.lax.map(lambda of_lane: predict(of_lane, x), trained)
 
-  return Program(make_trainer), jax.jit(outputs)
+  return Program(make_trainer), jax.jit(devices.over_runs(outputs, (0, None)))
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
@@ -182,4 +183,24 @@ def thinned(loss: np.ndarray) -> list[tuple[float, float]]:
   ]
 
 
-TASK = Task("deep_quadratic", AXES, run, groups, workers=workers)
+def _fits(values, run):
+  of_the_end = (run["last_loss"], run["accuracy"], run["steps_until_diverged"])
+  diverged = run["status"] == "diverged"
+  return [value is None for value in of_the_end] == [diverged, diverged, not diverged] and (
+    len(run["steps"]) == len(run["losses"])
+  )
+
+
+POSSIBLE = Possible(
+  metrics={
+    **dict.fromkeys(("first_loss", "largest_loss", "last_loss", "constant_loss"), POSITIVE),
+    "accuracy": PERCENT,
+    "steps_until_diverged": or_none(COUNT),
+    "parameters": COUNT,
+    "steps": list_of(POSITIVE),
+    "losses": list_of(POSITIVE),
+  },
+  axes={"variant": text(*VARIANTS), "seed": SEED},
+  fits=_fits,
+)
+TASK = Task("deep_quadratic", AXES, run, groups, workers=workers, possible=POSSIBLE)

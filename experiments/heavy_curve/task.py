@@ -18,15 +18,16 @@ from qnn_jax import losses, models
 from qnn_jax.sweeps import compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, alike_in_parts
+from qnn_jax.sweeps.possible import COUNT, NUMBER, POSITIVE, SEED, Possible, list_of, or_none, text
 from qnn_jax.sweeps.task import Event, Task
-from qnn_jax.training import minibatch
+from qnn_jax.training import devices, minibatch
 
 AXES = {"networks": "model", "learning_rates": "rate", "seeds": "seed"}
 
 # Where fits are compared with the curve, and drawn.
 GRID = np.linspace(-1, 1, 401, dtype=np.float32)
 
-# More lanes in one program are not faster a lane on a CPU; and rows come as a group ends.
+# More lanes of a device in one program are not faster a lane on a CPU; and rows come as a group ends.
 LANES_AT_ONCE = 32
 
 
@@ -41,7 +42,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
   """A network's rates and seeds together, in about `parts` groups of them all."""
   key = lambda point: (point.fields, point["model"])
   found = []
-  for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE):
+  for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE * devices.count()):
     fields = part[0].fields
     cost = len(part) * fields.values["epochs"] * fields.values["points"]
     found.append(Group(part, cost=cost, program=f"{fields.text} {len(part)}"))
@@ -99,8 +100,8 @@ def program_of(description: str, points: int) -> tuple[Program, Any]:
     adam = optax.adam(rate)
     return minibatch.make_trainer(make_model, losses.half_squared_error, adam, batch_size=points)
 
-  predict = jax.jit(jax.vmap(minibatch.make_predict(make_model), (0, None)))
-  return Program(make_trainer), predict
+  predict = jax.vmap(minibatch.make_predict(make_model), (0, None))
+  return Program(make_trainer), jax.jit(devices.over_runs(predict, (0, None)))
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
@@ -146,4 +147,19 @@ def root_mean_square(values: np.ndarray) -> np.ndarray:
   return np.sqrt((values**2).mean(-1))
 
 
-TASK = Task("heavy_curve", AXES, run, groups, points, workers=workers)
+def _fits(values, run):
+  return len(run["losses"]) == len(shown_steps(values["epochs"]))
+
+
+POSSIBLE = Possible(
+  metrics={
+    "parameters": COUNT,
+    **dict.fromkeys(("train_rmse", "test_rmse"), POSITIVE),
+    "losses": list_of(or_none(NUMBER)),
+    "fit": list_of(or_none(NUMBER), len(GRID)),
+  },
+  axes={"model": text(), "rate": POSITIVE, "seed": SEED},
+  statuses=("ok", "diverged"),
+  fits=_fits,
+)
+TASK = Task("heavy_curve", AXES, run, groups, points, workers=workers, possible=POSSIBLE)

@@ -19,6 +19,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.points import Group
 from qnn_jax.sweeps.task import Event, Task
+from qnn_jax.training import _compile
 from qnn_jax.training._tails import to_lanes
 from qnn_jax.training.fleet import sample_order
 
@@ -98,32 +99,49 @@ class RecipeProgram(Program):
           layer["q"] = np.zeros_like(layer["q"])
         elif self.values["q"] in ("mirrored", "raw"):
           full = self._full(net, points, layer["q"].shape)
-          if self.values["q"] == "raw":  # its symmetric part; see `started`
+          if self.values["q"] == "raw":  # its symmetric part; see `starting`
             full = (full + full.swapaxes(-1, -2)) / 2
           layer["q"] = np.asarray(jax.vmap(ops.pack)(full))
     return params
 
-  def started(self, points, state):
-    """The state with Q as drawn: the layers behind the first hold Q [C, h, h, lanes] in full.
+  def make_trainer(self, fleet, constants):
+    """With Q 'raw', a trainer whose start takes the other part of Q from beside the parameters."""
+    trainer = super().make_trainer(fleet, constants)
+    if self.values["q"] != "raw":
+      return trainer
 
-    The part that mirroring turns over never changes: SGD's steps are symmetric. So it can be put back
-    whenever training starts anew.
-    """
-    if self.values["q"] == "raw":
-      net: Any  # whose hidden is a number, in all of Table 4's
-      for net, tail in zip(self.fleet.nets, state["tails"]):
+    def start(params, rates):
+      state = trainer.start(params, rates)
+      for net, tail in zip(params, state["tails"]):
         if "q" in tail:
-          full = self._full(
-            net, points, (len(points), ops.packed_size(net.hidden), self.fleet.classes)
-          )
-          tail["q"] += to_lanes((full - full.swapaxes(-1, -2)) / 2)
-    return state
+          tail["q"] += to_lanes(net["turned_over"])
+      return state
+
+    return trainer._replace(start=_compile.jit(start, level=0))
+
+  def starting(self, points, params):
+    """The parameters, and beside them what Q as drawn has more than its symmetric part.
+
+    The layers behind the first hold Q [C, h, h, lanes] in full. The part that mirroring turns over never
+    changes: SGD's steps are symmetric. So it can be put back whenever training starts anew.
+    """
+    if self.values["q"] != "raw":
+      return params
+    whole = []
+    net: Any  # whose hidden is a number, in all of Table 4's
+    for net, of_net in zip(self.fleet.nets, params):
+      if net.head == "qnn":
+        shape = (len(points), ops.packed_size(net.hidden), self.fleet.classes)
+        full = self._full(net, points, shape)
+        of_net = {**of_net, "turned_over": (full - full.swapaxes(-1, -2)) / 2}
+      whole.append(of_net)
+    return whole
 
   def chunks(self, points, size, first, last):
     """The recipe's order: 'reshuffled' has another one in every epoch."""
     order = self.values["order"]
     seeds = [point["seed"] for point in points]
-    drawn = np.asarray(sample_order(seeds, size, len(self.data[0]), shared=False))
+    drawn = np.asarray(sample_order(seeds, size, self.available, shared=False))
     if order == "reshuffled":
       for epoch in range(first, last):
         shuffled = [np.random.default_rng((s, epoch)).permutation(d) for s, d in zip(seeds, drawn)]
@@ -148,5 +166,12 @@ class RecipeProgram(Program):
 
 
 TASK = Task(
-  "recipe", AXES, run, together.groups, points, apart=("changes",), workers=together.default_workers
+  "recipe",
+  AXES,
+  run,
+  together.groups,
+  points,
+  apart=("changes",),
+  workers=together.default_workers,
+  possible=training.POSSIBLE,
 )

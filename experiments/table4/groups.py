@@ -12,6 +12,7 @@ import ml_collections
 
 from experiments.table4.paper import Cell, cell_order
 from qnn_jax.sweeps.points import Group, Point, in_parts
+from qnn_jax.training import devices
 
 AXES = {
   "train_sizes": "train_size", "epochs": "epochs", "hidden": "hidden", "models": "model",
@@ -22,8 +23,8 @@ AXES = {
 # core's caches. Measured on two cores only.
 _LANES_A_WORKER = 4
 
-# More lanes in one program do not get faster a lane, and their state outgrows the caches. Measured on two
-# cores; an accelerator takes them all at once.
+# More lanes of a device in one program do not get faster a lane, and their state outgrows the caches.
+# Measured on two cores; an accelerator takes them all at once.
 _LANES_AT_ONCE = 13
 
 # What a lane has of its own; all other fields are the program's.
@@ -73,7 +74,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
     of_size = {work: lanes for work, lanes in alike.items() if work.size == size}
     share = math.ceil(sum(map(len, of_size.values())) / parts)
     if jax.default_backend() == "cpu":
-      share = math.ceil(share / math.ceil(share / _LANES_AT_ONCE))
+      share = math.ceil(share / math.ceil(share / (_LANES_AT_ONCE * devices.count())))
     of_this = [
       _group(work, part, of_lane)
       for work, lanes in of_size.items()

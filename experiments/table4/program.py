@@ -1,6 +1,5 @@
-"""What groups of one process have in common: data on the device, compiled programs, and how lanes start."""
+"""What groups of one process have in common: data on its devices, compiled programs, and how lanes start."""
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,9 +11,9 @@ import numpy as np
 from experiments.table4.groups import OF_A_LANE
 from qnn_jax.datasets import load_dataset
 from qnn_jax.sweeps.points import Point
-from qnn_jax.training import _compile, per_sample
+from qnn_jax.training import per_sample, sharded
+from qnn_jax.training._trainer import Trainer
 from qnn_jax.training.constant import Constant, constant_inputs
-from qnn_jax.training.evaluate import evaluate
 from qnn_jax.training.fleet import Fleet, Lane, Net, Params, init, rates, sample_order
 from qnn_jax.training.per_sample import Chunk
 
@@ -28,8 +27,11 @@ class Program:
 
   Attributes:
     fleet: the nets.
-    data: (training images without what is constant, labels) on the device.
+    trainer, evaluate: on all devices of the process.
+    data: (training images without what is constant, labels), as the trainer takes them.
     test_data: (test images, labels).
+    available: how many training images there are.
+    lanes_a_test: how many lanes `evaluate` should be given at once.
   """
 
   def __init__(self, nets: tuple[Net, ...], values: dict[str, Any]):
@@ -44,17 +46,26 @@ class Program:
       input_shift=values["input_shift"],
     )
     self.method = method_of(values)
-    constants, self.data, self.test_data = on_device(
+    constants, train, test = on_device(
       self.fleet, images, data.train_labels, test_images, data.test_labels
     )
-    self.trainer = per_sample.make_trainer(self.fleet, self.method, constants)
-    # The images are arguments: as constants they would be folded while compiling, for seconds.
-    self.evaluate = _compile.jit(functools.partial(evaluate, self.fleet), level=1)
+    parts = sharded.parts_of(nets, sharded.asked_parts())
+    make = lambda fleet: self.make_trainer(fleet, constants)
+    self.trainer = sharded.make_trainer(make, self.fleet, parts)
+    self.evaluate = sharded.make_evaluate(self.fleet, parts)
+    self.lanes_a_test = sharded.lanes_at_once(parts)
+    self.available = len(train[0])
+    self.data = tuple(map(self.trainer.place, train))
+    self.test_data = tuple(map(self.trainer.place, test))
     self._widths: set[int] = set()
 
   def images(self, train: np.ndarray, test: np.ndarray, values: dict[str, Any]):
     """The images that the nets see: uint8, or floats as they are."""
     return train, test
+
+  def make_trainer(self, fleet: Fleet, constants: Constant) -> Trainer:
+    """The trainer of all nets, or of a part of them, on one device."""
+    return per_sample.make_trainer(fleet, self.method, constants)
 
   def width(self, lanes: int) -> int:
     """How many lanes to take: as many, or a few more where a program is compiled for them already."""
@@ -75,16 +86,16 @@ class Program:
     """Where the lanes start; leaves [S, ...]."""
     return init(self.fleet, self.lanes(points))
 
-  def started(self, points: Sequence[Point], state: Any) -> Any:
-    """The trainer's state, after `trainer.start`."""
-    return state
+  def starting(self, points: Sequence[Point], params: list[Params]) -> list[Params]:
+    """What `trainer.start` takes: the parameters, and what else a trainer of `make_trainer` wants to know."""
+    return params
 
   def chunks(
     self, points: Sequence[Point], size: int, first: int, last: int
   ) -> Iterator[tuple[Chunk, int]]:
     """The prepared chunks of the epochs from `first` to before `last`, and how many samples are in each."""
     shared = self.values.get("shared_order", False)
-    order = sample_order([p["seed"] for p in points], size, len(self.data[0]), shared=shared)
+    order = sample_order([p["seed"] for p in points], size, self.available, shared=shared)
     return self.chunks_in_order(order[:1] if shared else order, last - first)
 
   def chunks_in_order(self, order, epochs: int) -> Iterator[tuple[Chunk, int]]:

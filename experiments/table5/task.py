@@ -19,6 +19,7 @@ from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.compiling import call
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked
+from qnn_jax.sweeps.possible import PERCENT, POSITIVE, Possible, list_of, text, whole
 from qnn_jax.sweeps.task import Event, Task
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Net
@@ -151,4 +152,15 @@ def _one(points: Sequence[Point], cores: int) -> int:
   return 1
 
 
-TASK = Task("table5", AXES, run, groups, workers=_one)
+def _fits(values, run):
+  return len(run["epoch_seconds"]) == values["epochs"]
+
+
+POSSIBLE = Possible(
+  metrics={"seconds": POSITIVE, "accuracy": PERCENT, "epoch_seconds": list_of(POSITIVE)},
+  axes={"seeds": whole(1), "model": text()},
+  statuses=("ok", "diverged"),
+  fits=_fits,
+  measured=("seconds", "epoch_seconds"),
+)
+TASK = Task("table5", AXES, run, groups, workers=_one, possible=POSSIBLE)

@@ -15,12 +15,13 @@ import numpy as np
 
 from qnn_jax.datasets.xor import make_xor
 from qnn_jax.initializers import STARTS
-from qnn_jax.reports.conics import conic_kind
+from qnn_jax.reports.conics import KINDS, conic_kind
 from qnn_jax.sweeps import checks, compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked, alike_in_parts
+from qnn_jax.sweeps.possible import NUMBER, Possible, list_of, or_none, text, whole
 from qnn_jax.sweeps.task import Event, Task
-from qnn_jax.training import logistic
+from qnn_jax.training import devices, logistic
 
 POINTS = 4
 THETA = ("b", "w1", "w2", "q11", "q12", "q22")
@@ -28,7 +29,7 @@ COLUMNS = ("init", "start", "correct", "solved_epoch", "kind", "final_kind", *TH
 
 _IDENTITY = np.array([0, 0, 0, 1, 0, 1], np.float32)
 
-# Neurons and epochs of one call: what it returns, every neuron after every epoch, takes 24 MB.
+# Neurons of a device, and epochs, of one call: what it returns, every neuron after every epoch, takes 24 MB.
 _MOST_STARTS = 1000
 _STRETCH = 1000
 
@@ -52,7 +53,9 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
   """Starts that train alike together, in about `parts` groups."""
   return [
     Group(part, cost=len(part) * part[0]["epochs"], program=f"{len(part)} starts")
-    for part in alike_in_parts(missing, parts, lambda point: point.fields, _MOST_STARTS)
+    for part in alike_in_parts(
+      missing, parts, lambda point: point.fields, _MOST_STARTS * devices.count()
+    )
   ]
 
 
@@ -71,12 +74,12 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   """Trains a group's neurons and looks at each after every epoch."""
   epochs, rate = group.points[0]["epochs"], group.points[0]["learning_rate"]
   watched = _Watched.of(len(group.points))
-  theta = jnp.asarray(np.stack([start_of(point) for point in group.points], axis=1))
+  theta = devices.put(np.stack([start_of(point) for point in group.points], axis=1), 1)
   for done in range(0, epochs, _STRETCH):
     count = min(_STRETCH, epochs - done)
     path = yield from compiling.call(_path, theta, rate, count)
     theta = path[-1]
-    watched = _watch(watched, done, np.asarray(path))
+    watched = _watch(watched, done, np.asarray(path)[..., : len(group.points)])
     yield Worked(count * len(group.points))
   yield [_row(point, watched, k, job) for k, point in enumerate(group.points)]
 
@@ -91,7 +94,8 @@ def _path(theta, rate, epochs):
     theta = logistic.epoch(theta, phi, data.targets[:, None], rate)
     return theta, theta
 
-  return jax.lax.scan(step, theta, length=epochs)[1]
+  spread = devices.over_runs(lambda theta: jax.lax.scan(step, theta, length=epochs)[1], (1,), 2)
+  return spread(theta)
 
 
 class _Watched(NamedTuple):
@@ -163,6 +167,24 @@ def workers(wanted: Sequence[Point], cores: int) -> int:
   return min(cores, math.ceil(len(wanted) / _MOST_STARTS))
 
 
+POSSIBLE = Possible(
+  metrics={
+    "correct": whole(0, POINTS),
+    "solved_epoch": or_none(whole(1)),
+    "kind": text(*KINDS, "diverged"),
+    "final_kind": text(*KINDS, "diverged"),
+    **dict.fromkeys(THETA, NUMBER),
+    "final_theta": list_of(or_none(NUMBER), len(THETA)),
+  },
+  axes={"init": text(), "start": whole()},
+  statuses=("ok", "diverged"),
+)
 TASK = Task(
-  "xor", {"init": "init", "seeds": "start"}, run, groups=groups, points=points, workers=workers
+  "xor",
+  {"init": "init", "seeds": "start"},
+  run,
+  groups=groups,
+  points=points,
+  workers=workers,
+  possible=POSSIBLE,
 )

@@ -26,21 +26,28 @@ class Trainer(NamedTuple):
 
   start(params, rates) -> state, with eta of every lane, [S]; prepare(inputs, chunk) -> chunk;
   run(state, inputs, labels, prepared chunk) -> state (the old one is given up); finish(state) ->
-  params.
+  params. Inputs and labels are what `place` has made of them: where they are needed, on one device or
+  several.
   """
 
   start: Callable[[list[Params], jax.Array], Any]
   prepare: Callable[[jax.Array, Chunk], Chunk]
   run: Callable[[Any, jax.Array, jax.Array, Chunk], Any]
   finish: Callable[[Any], list[Params]]
+  place: Callable[[jax.Array], Any] = lambda array: array
 
 
 def checked(fleet: Fleet, params: list[Params], rates: jax.Array) -> jax.Array:
   """The rates in the fleet's dtype; InputError unless there is one for every lane of `params`."""
+  check_rates(params, rates)
+  return jnp.copy(rates.astype(fleet.dtype))  # run gives the state up
+
+
+def check_rates(params: list[Params], rates: jax.Array) -> None:
+  """InputError unless there is a rate for every lane of `params`."""
   lanes = len(jax.tree.leaves(params)[0])
   if rates.shape != (lanes,):
     raise InputError(f"rates must be one a lane, [{lanes}], got an array of shape {rates.shape}")
-  return jnp.copy(rates.astype(fleet.dtype))  # run gives the state up
 
 
 def one_hot(labels: jax.Array, fleet: Fleet) -> jax.Array:

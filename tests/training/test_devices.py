@@ -1,0 +1,45 @@
+"""Runs over several devices: the cases of four_devices_training.py in a process of its own, which must say how many."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from qnn_jax.training import devices, per_sample, sharded
+from qnn_jax.training.fleet import Fleet, Net
+
+CASES = pathlib.Path(__file__).parent / "four_devices_training.py"
+
+one_device = pytest.mark.skipif(jax.local_device_count() > 1, reason="there are several devices")
+
+
+def test_on_four_devices():
+  flags = "--xla_force_host_platform_device_count=4"
+  command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", str(CASES)]
+  ended = subprocess.run(
+    command,
+    check=False,
+    env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+    timeout=1200,
+  )
+  assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr[-2_000:]
+  assert " passed" in ended.stdout and "skipped" not in ended.stdout
+
+
+@one_device
+def test_on_one_device_nothing_is_split():
+  double = lambda x: 2 * x
+  program = devices.over_runs(double, (0,))
+  assert program.__wrapped__ is double
+  assert "shard_map" not in str(jax.make_jaxpr(program)(np.ones(3)))
+  assert devices.put(np.ones(5), 0).shape == (5,) and devices.width(5) == 5
+  fleet = Fleet((Net("ann", 3),), in_features=4)
+  made = []
+  make = lambda fleet: made.append(per_sample.make_trainer(fleet, per_sample.Method())) or made[0]
+  assert sharded.make_trainer(make, fleet, sharded.parts_of(fleet.nets)) is made[0]
