@@ -6,24 +6,34 @@ What is shared is in `sweeps` (points, records, workers, progress), in `reports`
 `command`, whose `main` is the program.
 """
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import pathlib
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qnn_jax.atomic import atomic_write_text
-from qnn_jax.errors import InputError
+from qnn_jax import living
+from qnn_jax.atomic import atomic_write_text, create_exclusively, update_bytes
+from qnn_jax.errors import InputError, WorkdirError
 from qnn_jax.reports import report as reports
 from qnn_jax.reports import summary
 from qnn_jax.reports.report import Report, Section
-from qnn_jax.sweeps import progress
+from qnn_jax.sweeps import damage, progress
 from qnn_jax.sweeps.configs import Config, fields
 from qnn_jax.sweeps.points import Point
 from qnn_jax.sweeps.settings import Setting
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.task import Task
+
+# Looks at what another launcher is just doing, and the seconds between two.
+_TRIES, _A_MOMENT = 20, 0.02
+
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 RunRow = Mapping[str, Any]
 """A row as a report gets it: the point's axes, swept fields, metrics and status, by name."""
@@ -87,25 +97,54 @@ def open_workdir(workdir: pathlib.Path, config: Config, task: Task) -> bool:
     InputError: the directory holds results of another configuration, or a config.json that cannot
       be read, or cannot be made; nothing in it is touched.
   """
-  path = workdir / "config.json"
-  text = json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+  path, wanted = workdir / "config.json", config.to_dict()
+  text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
+  wanted = json.loads(text)
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-      atomic_write_text(path, text)
-      return True
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-      raise ValueError("no configuration")  # noqa: TRY004, as for text that is no JSON
+    for _ in range(_TRIES):
+      with contextlib.suppress(FileNotFoundError):  # another has just given the workdir back
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and create_exclusively(path, text.encode()):
+          return True
+        found = _read_config(path)
+        _refuse_another(workdir, found, wanted, task)
+        # Looked at again: between the two it may have been given back, and become another's.
+        if _keep_from_release(workdir) and _read_config(path) == found:
+          break
+      time.sleep(_A_MOMENT)
+    else:
+      raise InputError(
+        f"{workdir / 'records'} is no folder, or other launchers give {workdir} back all the time; "
+        "name another --workdir"
+      )
   except OSError as error:
-    raise InputError(
+    raise WorkdirError(
       f"cannot use {workdir} as a workdir: {error.strerror}; name a directory that can be written"
     ) from error
-  except ValueError as error:
-    raise InputError(
-      f"{path} is damaged; restore or remove it, or name another --workdir"
-    ) from error
-  wanted = json.loads(text)
+  if found != wanted:
+    # For people to read. A disk that cannot be written may hold all that is asked for; if not, what runs tells.
+    with contextlib.suppress(OSError):
+      atomic_write_text(path, text)
+  return False
+
+
+def _read_config(path):
+  """The configuration in a file that another launcher may just be writing, on a disk without hard links."""
+  for left in reversed(range(_TRIES)):
+    try:
+      found = json.loads(damage.read_file(path)[0].decode("utf-8"))
+      if isinstance(found, dict):
+        return found
+    except damage.Unreadable as error:
+      raise WorkdirError(f"cannot read {path}: {error}; name another --workdir") from error
+    except (ValueError, RecursionError, damage.Damaged):
+      pass
+    if left:
+      time.sleep(_A_MOMENT)
+  raise InputError(f"{path} is damaged; restore or remove it, or name another --workdir")
+
+
+def _refuse_another(workdir, found, wanted, task):
   free = task.not_fields()
   keys = sorted(k for k in {*found, *wanted} - free if found.get(k) != wanted.get(k))
   if keys:
@@ -114,17 +153,48 @@ def open_workdir(workdir: pathlib.Path, config: Config, task: Task) -> bool:
       f"{workdir} holds results of another configuration ({changes}); "
       "name another --workdir or use that configuration"
     )
-  if found != wanted:
-    atomic_write_text(path, text)
-  return False
 
 
-def release(workdir: pathlib.Path, *, made: bool) -> None:
-  """Undoes `open_workdir` if nothing has come of it, and removes the directory if that `made` it."""
-  if [path.name for path in workdir.iterdir()] == ["config.json"]:
-    (workdir / "config.json").unlink()
-    if made:
-      workdir.rmdir()
+def _keep_from_release(workdir):
+  """Makes DIR/records, so that its maker does not give the workdir back; False if that is just happening.
+
+  `release` makes a file of that name: one of the two comes first, and the other sees it.
+  """
+  records = workdir / "records"
+  try:
+    records.mkdir(exist_ok=True)
+  except FileExistsError:
+    with contextlib.suppress(OSError):
+      releasing = living.of_tag(records.read_text(encoding="utf-8"))
+      if releasing is not None and living.is_dead(releasing):
+        records.unlink()
+    return False
+  except FileNotFoundError:
+    raise
+  except OSError:
+    pass  # nobody takes anything from a disk that cannot be written
+  return True
+
+
+def release(workdir: pathlib.Path, made: Sequence[pathlib.Path] = ()) -> None:
+  """Undoes `open_workdir` if nothing has come of it.
+
+  Another launcher that has accepted the configuration meanwhile keeps it: it has made DIR/records.
+
+  Args:
+    workdir: the directory.
+    made: the folders that it was the first to make, the innermost first; those that are empty go.
+  """
+  records, cache = workdir / "records", workdir / "compilation_cache"
+  with contextlib.suppress(OSError):
+    there = {path.name for path in workdir.iterdir() if not path.name.startswith(".")}
+    if "config.json" in there and there <= {"config.json", cache.name}:
+      if create_exclusively(records, living.tag().encode()):
+        shutil.rmtree(cache, ignore_errors=True)
+        (workdir / "config.json").unlink()
+        records.unlink()
+      for folder in made:
+        folder.rmdir()
 
 
 def write_report(
@@ -172,15 +242,26 @@ def write_report(
     sections.append(Section(setting.swept, setting.title, report))
   metrics = dict.fromkeys(m for found in store.found.values() for m in found.metrics)
   columns = experiment.columns or (*axes, *metrics, "status")
-  written, text = [], ""
+  text, said = "", reports.said(sections)
   if not any("results.csv" in section.report.files for section in sections):
     names = [name for name in swept if name not in columns]
     text = reports.results_csv(columns, experiment.seed, names, list(lines.values()))
-    atomic_write_text(workdir / "results.csv", text)
-    written.append("results.csv")
   made_of = _fingerprint(sections, used, text)
-  written = reports.write(workdir, experiment.name, sections, made_of, anew=anew) + written
-  return written, reports.said(sections)
+  written = []
+  try:
+    written = reports.write(workdir, experiment.name, sections, made_of, anew=anew)
+    if text:
+      update_bytes(workdir / "results.csv", text.encode())
+      written.append("results.csv")
+  except OSError as error:
+    if error.errno not in _NOT_WRITABLE:
+      raise WorkdirError.of(error) from error
+    said += (
+      f"\n\ncannot write {error.filename} ({error.strerror}): the files there are of other results"
+    )
+  if len(store.found) > len(lines):
+    store.tell_of_others(lines)
+  return written, said
 
 
 def _fingerprint(sections, records, results):

@@ -19,11 +19,17 @@ def sweep_of(experiment, config, workdir, swept=None, **options):
   return of_sweep, launch.Sweep(experiment.task, list(points), workdir, **options)
 
 
+def store_of(experiment, workdir):
+  """What is on disk."""
+  task = experiment.task
+  return Store(workdir, task.name, task.axis_names, task.possible).read()
+
+
 def run(experiment, config, workdir, swept=None, **options):
   """Runs what is missing and writes the report; returns the groups that ran, none of which may fail."""
   of_sweep, sweep = sweep_of(experiment, config, workdir, swept, **options)
   experiments.open_workdir(workdir, config, experiment.task)
-  store = Store(workdir, experiment.name, experiment.task.axis_names).read()
+  store = store_of(experiment, workdir)
   events = list(launch.run(sweep, store, launch.plan(sweep, store)))
   failed = [event.why for event in events if isinstance(event, launch.Failed)]
   assert not failed, failed
@@ -34,7 +40,7 @@ def run(experiment, config, workdir, swept=None, **options):
 def report(experiment, config, workdir, swept=None):
   """Writes the report of what is on disk; returns what is printed."""
   of_sweep, _ = sweep_of(experiment, config, workdir, swept)
-  store = Store(workdir, experiment.name, experiment.task.axis_names).read()
+  store = store_of(experiment, workdir)
   return experiments.write_report(experiment, of_sweep, store, workdir)[1]
 
 

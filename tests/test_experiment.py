@@ -72,16 +72,21 @@ def test_axes_may_grow_and_shrink_and_keep_params_may_change(tmp_path):
 
 def test_a_workdir_is_given_back_if_nothing_came_of_it(tmp_path):
   open_workdir(tmp_path, config())
-  experiment.release(tmp_path, made=False)
+  experiment.release(tmp_path)
   assert list(tmp_path.iterdir()) == []
   open_workdir(tmp_path, config())
   (tmp_path / "records").mkdir()
-  experiment.release(tmp_path, made=True)
+  experiment.release(tmp_path, [tmp_path])
   assert (tmp_path / "config.json").exists()
-  made = tmp_path / "made"
-  open_workdir(made, config())
-  experiment.release(made, made=True)
-  assert not made.exists()
+  outer, inner, other = tmp_path / "outer", tmp_path / "outer" / "inner", tmp_path / "other"
+  open_workdir(inner, config())
+  experiment.release(inner, [inner, outer])
+  assert not outer.exists() and tmp_path.exists()
+  other.mkdir()
+  open_workdir(other / "made", config())
+  (other / "mine").touch()
+  experiment.release(other / "made", [other / "made", other])
+  assert [path.name for path in other.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("damaged", (b"", b'{"rate": 0.0', b"\xff\xfe", b"[1, 2]", b"null"))

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "qnn_jax"
 
 # The library's parts; one imports only those of its own row or of rows above, "training" all of these.
 LAYERS = (
-  ("errors", "atomic", "_extras"),
+  ("errors", "atomic", "living", "_extras"),
   ("ops",),
   ("initializers", "layers", "losses", "complexity"),
   ("heads", "models"),

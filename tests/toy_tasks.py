@@ -1,7 +1,9 @@
 """Tasks that need no data and no training, for tests of the engine: they run in any process."""
 
+import errno
 import os
 import pathlib
+import signal
 import time
 
 import numpy as np
@@ -39,6 +41,14 @@ def run(group, job):
       time.sleep(0.3)
     if kind == "dies" and point["seed"] == 1 and not died(point):
       os._exit(3)
+    if kind == "killed" and point["seed"] == 1:
+      os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "stops" and point["seed"] == 1 and not died(point):
+      os.kill(os.getpid(), signal.SIGSTOP)
+    if kind == "memory" and point["size"] == 2:
+      np.zeros(10**15)
+    if kind == "full" and point["size"] == 2:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere/records/a.json")
     if point["log"]:
       with open(point["log"], "a") as log:
         log.write(f"{point['size']} {point['seed']} {os.getpid()}\n")

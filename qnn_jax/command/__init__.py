@@ -2,7 +2,7 @@
 
 python -m experiments.NAME --config=configs/NAME.py[:PRESET] --workdir=DIR [--config.FIELD=VALUE]
   [--sweep.FIELD=VALUE,VALUE | --sweep=NAME] [--slice=I/N] [--workers=N]
-  [--dry_run | --list | --report_only]
+  [--dry_run | --list | --report_only | --cancel] [--launch=slurm --slurm_...]
 """
 
 from qnn_jax import _extras

@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from qnn_jax.errors import InputError, WorkerDied
+from qnn_jax.errors import InputError, WorkerDied, out_of_memory
 
 
 class in_one_sentence:
@@ -15,13 +15,8 @@ class in_one_sentence:
     return self
 
   def __exit__(self, kind, error, traceback):
-    if isinstance(error, (InputError, WorkerDied)):
-      sys.exit(f"error: {error}")
-    if isinstance(error, OSError) and error.strerror:
-      where = f"{error.filename}: " if error.filename else ""
-      sys.exit(f"error: {where}{error.strerror}; all that is on disk is as it was")
-    if isinstance(error, KeyboardInterrupt):
-      sys.exit("interrupted; the same command carries on from what is finished")
+    if sentence := sentence_of(error):
+      sys.exit(f"error: {sentence}")
     if isinstance(error, flags.Error):
       # What ml_collections raised comes as the text of a traceback, its last line 'module.Error: why'.
       last_line = str(error).strip().splitlines()[-1]
@@ -38,6 +33,21 @@ class in_one_sentence:
       why = " ".join(str(error).split())
       sys.exit(f"error: {why}; see the config file for the fields and their types")
     return False
+
+
+def sentence_of(error: BaseException | None) -> str | None:
+  """What there is to say of a mistake, or of too little disk or memory; None for anything else."""
+  if isinstance(error, (InputError, WorkerDied)):
+    return str(error)
+  if isinstance(error, OSError) and error.strerror:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; all that is on disk is as it was"
+  if error is not None and (memory := out_of_memory(error)) is not None:
+    return (
+      f"out of memory{f' ({memory})' if memory else ''}; all that is on disk is as it was: ask for fewer runs "
+      "in one command, or give it more memory"
+    )
+  return None
 
 
 def _modules_of(traceback):

@@ -10,17 +10,26 @@ from absl import app, logging
 from absl import flags as absl_flags
 from ml_collections import config_flags
 
-from qnn_jax.command import flags, run
+from qnn_jax.command import cluster, distributed, flags, run
 from qnn_jax.command.mistakes import in_one_sentence
 from qnn_jax.errors import InputError
 from qnn_jax.experiment import Experiment
-from qnn_jax.sweeps import configs, settings
+from qnn_jax.sweeps import configs, settings, signals
 
 
 def main(experiment: Experiment) -> None:
-  """Parses the flags and does what they ask; every mistake ends the program with one sentence."""
+  """Parses the flags and does what they ask; every mistake ends the program with one sentence.
+
+  So does every signal, with one line and the exit status that belongs to it; see `sweeps.signals`.
+  """
+  with signals.handled():
+    _main(experiment)
+
+
+def _main(experiment):
   # What was imported lives on; without it the collector's rounds over tens of thousands of rows are short.
   gc.freeze()
+  cluster.remember(sys.argv[1:])
   swept: dict[str, str] = {}
   named, arguments = "", sys.argv
   with in_one_sentence():
@@ -36,6 +45,9 @@ def main(experiment: Experiment) -> None:
       config,
       f"The configuration, FILE or FILE:PRESET; by default {experiment.config_file}.",
     )
+  # In --help, which would show YAML with Python's types in it.
+  each = (f"{name} = {settings.shown(value)}" for name, value in configs.fields(config).items())
+  absl_flags.FLAGS["config"].default_as_str = "; ".join(each)
   preset = named.partition(":")[2]
   name = experiment.name
   default = pathlib.Path(f"results/{name}-{preset}" if preset else f"results/{name}")
@@ -49,8 +61,11 @@ def main(experiment: Experiment) -> None:
       if len(argv) > 1:
         raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")
       configs.check_types(config, like)  # of tuples, ml_collections does not look at the elements
-      command = flags.parsed(experiment, config, named, swept, default)
-      sys.exit(run.do(experiment, command))
+      flags.choose_platform()
+      with distributed.joined() as job:
+        command = flags.parsed(experiment, config, named, swept, default, job)
+        status = run.do(experiment, command, job)
+      sys.exit(status)
 
   app.run(parsed_main, flags_parser=lambda argv: _parse_flags(arguments))
 

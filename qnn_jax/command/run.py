@@ -1,65 +1,150 @@
-"""What a command does: runs, lists, or reports."""
+"""What a command does: runs, submits, lists, or reports."""
+
+import hashlib
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
 
 from absl import flags
 from rich.console import Console
 
 from qnn_jax import experiment as experiments
+from qnn_jax.command import cluster
 from qnn_jax.command.flags import Command
+from qnn_jax.command.job import Job
 from qnn_jax.errors import InputError
 from qnn_jax.experiment import Experiment
-from qnn_jax.sweeps import launch, progress, status
+from qnn_jax.sweeps import compiling, launch, progress, status
+from qnn_jax.sweeps.plan import is_done
 from qnn_jax.sweeps.points import Row
 from qnn_jax.sweeps.store import Store
 
+# Each does nothing but that, instead of a run.
+_INSTEAD = ("list", "dry_run", "report_only", "cancel")
 
-def do(experiment: Experiment, command: Command) -> str | int:
-  """Returns the exit status, or the sentence that says what went wrong."""
-  console, sweep = Console(), command.sweep
-  print_line = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
-  if sum((flags.FLAGS.list, flags.FLAGS.dry_run, flags.FLAGS.report_only)) > 1:
-    raise InputError("--list, --dry_run and --report_only exclude each other; give one of them")
-  store = Store(sweep.workdir, experiment.name, sweep.task.axis_names)
-  if flags.FLAGS.list:
-    for line in status.list_lines(status.states(sweep, store.read())):
-      print_line(line)
+Say = Callable[[str], None]
+
+
+def do(experiment: Experiment, command: Command, job: Job | None = None) -> str | int:
+  """Returns the exit status, or the sentence that says what went wrong.
+
+  Args:
+    experiment, command: what to do.
+    job: of --distributed. Its process 0 alone prints and reports, when all have done their part.
+  """
+  console, sweep = _Console(quiet=job is not None and not job.reports), command.sweep
+  say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+  asked = [name for name in _INSTEAD if flags.FLAGS[name].value]
+  if len(asked) > 1:
+    names = f"--{', --'.join(_INSTEAD[:-1])} and --{_INSTEAD[-1]}"
+    raise InputError(f"{names} exclude each other; give one of them")
+  if sweep.retry_failed and asked and asked != ["dry_run"]:
+    raise InputError(f"--retry_failed runs what has failed; leave out --{asked[0]}")
+  store = Store(sweep.workdir, experiment.name, sweep.task.axis_names, sweep.task.possible)
+  if asked == ["cancel"]:
+    say(cluster.cancel(sweep.workdir))
     return 0
-  if flags.FLAGS.dry_run:
+  if asked == ["list"]:
+    standing, of_queue = cluster.queue(sweep.workdir)
+    lines = status.list_lines(status.states(sweep, store.read(), standing)) + of_queue
+  elif asked == ["dry_run"]:
     for setting in command.settings:
       experiment.check_data(setting.config)
-    for line in status.dry_run_lines(sweep, launch.plan(sweep, store.read())):
-      print_line(line)
-    return 0
-  if flags.FLAGS.report_only:
-    if not sweep.workdir.is_dir():
-      raise InputError(f"there is no workdir {sweep.workdir} to report on; name one with --workdir")
-    store.read()
-    if not any(point in store.found for point in sweep.points):
-      raise InputError(f"{sweep.workdir} holds no finished run of this configuration")
-    _report(experiment, command, store, print_line, anew=True)
-    return 0
+    lines = status.dry_run_lines(sweep, launch.plan(sweep, store.read()))
+  elif asked == ["report_only"]:
+    return _only_report(experiment, command, store, say)
+  else:
+    return _run(experiment, command, store, console, say, job)
+  for line in lines:
+    say(line)
+  return 0
+
+
+def _only_report(experiment, command, store, say):
+  workdir = command.sweep.workdir
+  if not workdir.is_dir():
+    raise InputError(f"there is no workdir {workdir} to report on; name one with --workdir")
+  store.read()
+  if not any(point in store.found for point in command.sweep.points):
+    raise InputError(f"{workdir} holds no finished run of this configuration")
+  _report(experiment, command, store, say, anew=True)
+  return 0
+
+
+def _run(experiment, command, store, console, say, job):
+  sweep = command.sweep
   store.read()  # first: a workdir of an older format is left as it is
-  there = sweep.workdir.exists()
+  made = [path for path in (sweep.workdir, *sweep.workdir.parents) if not path.exists()]
+  if job and not job.reports:
+    job.check(sweep.workdir, _asked_for(sweep))  # when process 0 has made it
   new = experiments.open_workdir(sweep.workdir, command.config, sweep.task)
   try:
+    if job and job.reports:
+      job.check(sweep.workdir, _asked_for(sweep))
     todo = launch.plan(sweep, store)
+    if sweep.retry_failed and not todo.groups:
+      say(status.nothing_to_retry(sweep))
     for setting in command.settings if todo.groups else ():
       experiment.check_data(setting.config)
+    if command.slurm and todo.groups:
+      cluster.submit(sweep, store, command.slurm, say)
+      return 0
+    if todo.groups and flags.FLAGS.compilation_cache != "":
+      cache = flags.FLAGS.compilation_cache or sweep.workdir / "compilation_cache"
+      compiling.keep_programs(pathlib.Path(cache))
     watch = experiment.watch(command.config) if experiment.watch else None
     for line in watch(_rows_found(sweep, store)) if watch else ():
-      print_line(line)
+      say(line)
     failed = progress.show(launch.run(sweep, store, todo), todo, console, watch)
-  except InputError:
-    if new:  # so that the corrected command may have the same workdir
-      experiments.release(sweep.workdir, made=not there)
+  except Exception:
+    if new:  # so that the corrected command may have the same workdir, unless something has run
+      experiments.release(sweep.workdir, made)
     raise
-  _report(experiment, command, store.read(), print_line, anew=False)
-  if failed:
-    groups = "1 group" if len(failed) == 1 else f"{len(failed)} groups"
-    return (
-      f"error: {groups} failed, the first with {failed[0].why} (see {sweep.workdir}/failures); "
-      "all else is on disk, and the same command tries again"
-    )
-  return 0
+  why = _failure(sweep, failed)
+  if job:
+    faults = job.end(why, say)
+    if not job.reports:
+      return f"error: {why}" if why else 0
+    why = "; ".join(faults) or None
+  store.read()
+  if sweep.units is None or all(is_done(sweep, store, point) for point in sweep.points):
+    _report(experiment, command, store, say, anew=False)
+    if diverged := sum(row.status == "diverged" for row in _rows_found(sweep, store)):
+      say(f"diverged: {diverged:,} of {_runs(len(sweep.points))}; see the column status")
+  else:
+    say("this task's part is on disk; the task that finishes the sweep writes the report")
+  return f"error: {why}" if why else 0
+
+
+def _asked_for(sweep):
+  """A checksum of the runs, of all slices, with whatever changes them."""
+  texts = [str(sweep.keep_params), *(point.text() for point in sweep.points)]
+  return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _failure(sweep, failed):
+  if not failed:
+    return None
+  groups = "1 group failed" if len(failed) == 1 else f"{len(failed):,} groups failed, the first"
+  return (
+    f"{groups}: {failed[0].why} (see {sweep.workdir}/failures); "
+    "all else is on disk; the same command with --retry_failed tries these again, and nothing else"
+  )
+
+
+class _Console(Console):
+  """Ends the program with the usual status, and quietly, where the reader of a pipe has left."""
+
+  def on_broken_pipe(self):
+    try:
+      super().on_broken_pipe()
+    except SystemExit:
+      sys.exit(128 + signal.SIGPIPE)
+
+
+def _runs(count):
+  return "1 run" if count == 1 else f"{count:,} runs"
 
 
 def _rows_found(sweep, store):
@@ -67,10 +152,14 @@ def _rows_found(sweep, store):
   return [Row(point, row.metrics, row.status) for point, row in known if row is not None]
 
 
-def _report(experiment, command, store, print_line, *, anew):
+def _report(experiment, command, store, say, *, anew):
   if not any(point in store.found for point in command.sweep.points):
     return
   workdir = command.sweep.workdir
   written, said = experiments.write_report(experiment, command.settings, store, workdir, anew=anew)
-  print_line(said)
-  print_line(f"written: {workdir}/{', '.join(written)}")
+  say(said)
+  if written:
+    say(f"written: {workdir}/{', '.join(written)}")
+  sweep = command.sweep
+  if sweep.units is None and all(is_done(sweep, store, point) for point in sweep.points):
+    cluster.tidy(sweep)

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qnn_jax.atomic import atomic_write_text
+from qnn_jax.atomic import update_bytes
 from qnn_jax.reports.rows import csv_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write(
   written = list(dict.fromkeys(file for section in sections for file in section.report.files))
   for file in written:
     of_file = [section for section in sections if file in section.report.files]
-    atomic_write_text(workdir / file, _joined(name, file, of_file))
+    update_bytes(workdir / file, _joined(name, file, of_file).encode())
   drawn = [section for section in sections if section.report.figure]
   if drawn:
     path = workdir / f"{name}.png"
@@ -71,7 +71,13 @@ def write(
       from qnn_jax.reports import figures
 
       parts = [(section.title, section.report.figure()) for section in drawn]  # type: ignore[misc]
-      figures.save(parts, path, made_of=made_of)
+      try:
+        figures.save(parts, path, made_of=made_of)
+      except OSError:
+        if not _is_made_of(
+          path, made_of
+        ):  # on a disk that cannot be written it may be there already
+          raise
     written.append(path.name)
   return written
 

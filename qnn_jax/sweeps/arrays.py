@@ -1,28 +1,22 @@
 """Trees of arrays on disk, as .npz files of arrays and JSON: reading one runs no code."""
 
+import errno
 import io
 import json
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import ml_dtypes
 import numpy as np
-from absl import logging
 
 from qnn_jax.atomic import atomic_write_bytes
+from qnn_jax.sweeps import damage
+from qnn_jax.sweeps.damage import Damaged
 
 _HEADER = "header"
-
-# What the readers of zip, JSON and NumPy's files raise where a bit is not what it was: a flag that says
-# 'encrypted' or an unknown way to compress is a RuntimeError.
-_DAMAGE = (
-  OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError,
-  zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def write_tree(path: pathlib.Path, tree: Any, header: Mapping[str, Any]) -> None:
@@ -38,32 +32,47 @@ def write_tree(path: pathlib.Path, tree: Any, header: Mapping[str, Any]) -> None
   buffer = io.BytesIO()
   names = {str(i): leaf for i, leaf in enumerate(leaves)}
   np.savez(buffer, **{_HEADER: np.frombuffer(text.encode(), np.uint8)}, **names)  # type: ignore[arg-type]
-  path.parent.mkdir(parents=True, exist_ok=True)
-  atomic_write_bytes(path, buffer.getvalue())
+  atomic_write_bytes(path, buffer.getvalue(), make_folder=True)
 
 
 def read_tree(path: pathlib.Path, within: list | None = None) -> tuple[dict[str, Any], Any] | None:
-  """(header, tree) of a file of `write_tree`; None, and a warning, if it is damaged; None if it is gone.
+  """(header, tree) of a file of `write_tree`; None if it is gone.
 
   Args:
     path: the file.
     within: read only what is below these keys of the tree; [] is all of it, None the header alone.
+
+  Raises:
+    Damaged: it is not what was written.
+    Unreadable: it cannot be read now.
   """
   try:
-    with zipfile.ZipFile(path) as file:
-      text = json.loads(_array(file, _HEADER).tobytes())
-      if within is None:
-        return text["header"], None
-      leaves = {}
-      for i, (keys, dtype) in enumerate(zip(text["paths"], text["dtypes"], strict=True)):
-        if keys[: len(within)] == within:
-          leaves[tuple(map(_hashable, keys[len(within) :]))] = _array(file, str(i), dtype)
-      return text["header"], _nested(leaves)
+    with damage.opened(path) as (file, status):
+      try:
+        return _read(file, within)
+      # Whatever the readers of zip, JSON and NumPy's files raise where a bit is not what it was.
+      except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE):
+          raise  # of the disk; one that asks for a place before the file's beginning is damage
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise Damaged(why, status) from None
   except FileNotFoundError:
     return None  # another process has just removed it
-  except _DAMAGE as error:
-    logging.warning("%s is damaged (%s) and counts for nothing", path, error)
-    return None
+
+
+def _read(file, within):
+  with zipfile.ZipFile(file) as members:
+    text = json.loads(_array(members, _HEADER).tobytes())
+    header = text["header"]
+    if not isinstance(header, dict):
+      raise ValueError("it has no header")  # noqa: TRY004, as for text that is no JSON
+    if within is None:
+      return header, None
+    leaves = {}
+    for i, (keys, dtype) in enumerate(zip(text["paths"], text["dtypes"], strict=True)):
+      if keys[: len(within)] == within:
+        leaves[tuple(map(_hashable, keys[len(within) :]))] = _array(members, str(i), dtype)
+    return header, _nested(leaves)
 
 
 def _array(file: zipfile.ZipFile, name: str, dtype: str | None = None) -> np.ndarray:

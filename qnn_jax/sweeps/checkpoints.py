@@ -5,30 +5,46 @@ may carry on in another company than they were stopped in. A file is never chang
 """
 
 import contextlib
+import hashlib
+import os
 import pathlib
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import arrays
+from qnn_jax.sweeps import arrays, damage
+from qnn_jax.sweeps.damage import Damaged, Unreadable
 from qnn_jax.sweeps.points import Point
-from qnn_jax.sweeps.store import FORMAT
+from qnn_jax.sweeps.records import FORMAT
 
 
-def write(workdir: pathlib.Path, lanes: Sequence[Point], step: int, tree: Any) -> pathlib.Path:
-  """Keeps a tree of arrays, leaves [lanes, ...], after so many steps, beside earlier ones."""
-  return _write(workdir, [lane.text() for lane in lanes], step, tree)
+def write(
+  workdir: pathlib.Path, lanes: Sequence[Point], step: int, tree: Any, points: Iterable[Point] = ()
+) -> pathlib.Path:
+  """Keeps a tree of arrays, leaves [lanes, ...], after so many steps, beside earlier ones.
+
+  `points` are those of the group that it is on the way to: see `tidy`.
+
+  Raises:
+    OSError: it could not be written.
+  """
+  return _write(workdir, [lane.text() for lane in lanes], step, tree, sorted(_digests(points)))
 
 
-def _write(workdir, texts, step, tree):
+def _write(workdir, texts, step, tree, digests):
   path = _folder(workdir) / f"step{step}-{zlib.crc32(repr(texts).encode()):08x}.npz"
-  arrays.write_tree(path, tree, {"format": FORMAT, "lanes": texts, "step": step})
+  header = {"format": FORMAT, "lanes": texts, "step": step, "points": digests}
+  arrays.write_tree(path, tree, header)
   return path
+
+
+def _digests(points):
+  return {hashlib.sha256(point.text().encode()).hexdigest()[:16] for point in points}
 
 
 def read(
@@ -36,7 +52,7 @@ def read(
 ) -> tuple[int, Any] | None:
   """(step, tree) of these lanes after the same, largest number of steps, at most `most`.
 
-  None if some lane has no such checkpoint; a damaged file counts as none, and is named in a warning.
+  None if some lane has no such checkpoint; a damaged file counts as none, is named in a warning and set aside.
 
   Raises:
     InputError: a checkpoint is of another format.
@@ -49,11 +65,12 @@ def read(
         found.setdefault(header["step"], {})[lane] = path, place
   for step in sorted(found, reverse=True):
     if found[step].keys() >= set(wanted):
-      trees = {path: arrays.read_tree(path, []) for path in {found[step][w][0] for w in wanted}}
-      places = [(trees[found[step][lane][0]], found[step][lane][1]) for lane in wanted]
-      if all(content for content, _ in places):
-        each = [jax.tree.map(lambda leaf, i=i: leaf[i], content[1]) for content, i in places]  # type: ignore[index]
-        return step, jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+      trees = {path: _tree(workdir, path) for path in {found[step][w][0] for w in wanted}}
+      if all(tree is not None for tree in trees.values()):
+        places = [(trees[found[step][lane][0]], found[step][lane][1]) for lane in wanted]
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # lanes of different shapes
+          each = [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree, i in places]
+          return step, jax.tree.map(lambda *leaves: np.stack(leaves), *each)
   return None
 
 
@@ -62,7 +79,7 @@ def remove(workdir: pathlib.Path, lanes: Sequence[Point], before: int = sys.maxs
   mine = {lane.text() for lane in lanes}
   for path, header in _headers(workdir):
     if header["step"] < before and mine.issuperset(header["lanes"]):
-      path.unlink(missing_ok=True)
+      _unlink(path)
 
 
 def release(workdir: pathlib.Path, lanes: Sequence[Point], most: int) -> None:
@@ -72,37 +89,88 @@ def release(workdir: pathlib.Path, lanes: Sequence[Point], most: int) -> None:
     if header["step"] > most or mine.isdisjoint(header["lanes"]):
       continue
     kept = [i for i, lane in enumerate(header["lanes"]) if lane not in mine]
-    content = arrays.read_tree(path, []) if kept else None
-    if kept and content is None:
-      continue
-    if content:
+    tree = _tree(workdir, path) if kept else None
+    if kept:
+      if tree is None:
+        continue
       texts = [header["lanes"][i] for i in kept]
-      _write(workdir, texts, header["step"], jax.tree.map(lambda leaf, i=kept: leaf[i], content[1]))
-    path.unlink(missing_ok=True)
+      try:
+        part = jax.tree.map(lambda leaf, i=kept: leaf[i], tree)
+        _write(workdir, texts, header["step"], part, header.get("points", []))
+      except OSError:
+        continue  # a full disk, say: the file stays as it is, which is more than is needed
+    _unlink(path)
 
 
-def tidy(workdir: pathlib.Path) -> None:
-  """Drops what no launcher can use: damaged and half-written files, and the folder if nothing is left."""
-  folder = _folder(workdir)
-  usable = {path for path, _ in _headers(workdir)}
-  for path in folder.iterdir() if folder.is_dir() else ():
-    if path not in usable:
-      path.unlink(missing_ok=True)
+def tidy(workdir: pathlib.Path, done: Iterable[Point] = ()) -> None:
+  """Drops the checkpoints on the way to points that are all done, sets damaged ones aside, and removes an
+  empty folder.
+
+  A launcher that was killed leaves them: who takes its points over may do so in other groups.
+  """
+  digests = None
+  for path, header in _headers(workdir):
+    digests = digests if digests is not None else _digests(done)
+    points = header.get("points")
+    if isinstance(points, list) and points and digests.issuperset(map(str, points)):
+      _unlink(path)
   with contextlib.suppress(OSError):
-    folder.rmdir()
+    _folder(workdir).rmdir()
 
 
 def _headers(workdir):
   for path in sorted(_folder(workdir).glob("step*.npz")):
-    content = arrays.read_tree(path)
+    content = _content(workdir, path, None)
     if content is None:
       continue
-    if content[0].get("format") != FORMAT:
+    header = content[0]
+    found = header.get("format")
+    if type(found) is int and FORMAT < found < 1000:
       raise InputError(
-        f"{path} is a checkpoint of another format ({content[0].get('format')}, where this version has "
+        f"{path} is a checkpoint of another format ({found}, where this version has "
         f"{FORMAT}); name another --workdir, or use the version that wrote it"
       )
-    yield path, content[0]
+    if found == FORMAT and _is_header(header):
+      yield path, header
+    else:
+      _set_aside(workdir, path, Damaged("its header cannot be"))
+
+
+def _is_header(header):
+  lanes, step = header.get("lanes"), header.get("step")
+  return type(step) is int and type(lanes) is list and all(type(lane) is str for lane in lanes)
+
+
+def _tree(workdir, path):
+  """The tree in a file, whose leaves have its lanes first; None if it is damaged or gone."""
+  content = _content(workdir, path, [])
+  if content is None:
+    return None
+  header, tree = content
+  lanes = len(header["lanes"])
+  if any(leaf.shape[:1] != (lanes,) for leaf in jax.tree.leaves(tree)):
+    _set_aside(workdir, path, Damaged("its arrays are not of its lanes"))
+    return None
+  return tree
+
+
+def _content(workdir, path, within):
+  try:
+    return arrays.read_tree(path, within)
+  except Damaged as error:
+    _set_aside(workdir, path, error)
+  except Unreadable as error:
+    damage.name_once(path, f"cannot be read ({error}); its runs begin earlier")
+  return None
+
+
+def _set_aside(workdir, path, error):
+  damage.set_aside(workdir, path, error, "its runs begin earlier")
+
+
+def _unlink(path):
+  with contextlib.suppress(OSError):  # what cannot be removed is no harm
+    os.unlink(path)
 
 
 def _folder(workdir):

@@ -19,9 +19,13 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from qnn_jax.atomic import atomic_write_text
+from qnn_jax import living
+from qnn_jax.atomic import atomic_write_bytes, create_exclusively, silent_files
+from qnn_jax.errors import WorkdirError
+from qnn_jax.sweeps import damage
+from qnn_jax.sweeps.damage import Damaged, Unreadable
 from qnn_jax.sweeps.points import Point
-from qnn_jax.sweeps.store import FORMAT
+from qnn_jax.sweeps.records import FORMAT
 
 SECONDS = 60.0
 """How long a counter must stand still before others take over."""
@@ -56,7 +60,10 @@ class Leases:
     self._ended = threading.Event()
 
   def __enter__(self) -> "Leases":
-    self._folder.mkdir(exist_ok=True)
+    try:
+      self._folder.mkdir(exist_ok=True)
+    except OSError as error:
+      raise WorkdirError.of(error) from error
     self._ticker = threading.Thread(target=self._tick, daemon=True)
     self._ticker.start()
     return self
@@ -70,56 +77,70 @@ class Leases:
 
   def acquire(self, units: Iterable[str]) -> set[str]:
     """Those of the units that are ours from now on."""
-    current = self._current()
     with self._lock:
-      won = {unit for unit in units if self._acquire_one(unit, current.get(unit))}
-    return won
+      return {unit for unit in units if self._acquire_one(unit)}
 
   def release(self, units: Iterable[str]) -> None:
     """Gives units back, done or not."""
     with self._lock:
       for unit in units:
         generation = self._held.pop(unit, None)
-        if generation is not None and self._is_ours(self._path(unit, generation)):
-          for number in range(generation + 1):
-            self._path(unit, number).unlink(missing_ok=True)
+        # What has been taken over is the taker's to remove: generations have no gaps.
+        if generation is None or self._path(unit, generation + 1).exists():
+          continue
+        if self._is_ours(self._path(unit, generation)):
+          for number in reversed(range(generation + 1)):
+            _unlink(self._path(unit, number))
 
   def live(self) -> set[str]:
     """Units that others hold, as far as can be seen by now."""
-    current = self._current()
     return {
-      unit for unit, path in current.items()
-      if unit not in self._held and not self._is_stale(path)
+      unit for unit, generations in self._files().items()
+      if unit not in self._held and not self._is_stale(self._path(unit, max(generations)))
     }  # fmt: skip
 
   def forget(self, units: Callable[[], Iterable[str]]) -> None:
-    """Removes the leases of these units, all of whose points are done: of owners that are no more."""
-    current = self._current()
-    done = set(units()) if current else set()
-    for unit in done.intersection(current):
-      for path in self._folder.glob(f"{unit}-*.json"):
-        path.unlink(missing_ok=True)
+    """Removes leases of owners that are no more, once all that this configuration asks for is done.
+
+    Those of `units`, which it asks for, belong to nobody who is at work. Of others, whose names another
+    configuration knew, those of dead processes, and of another machine's that have been silent too long.
+    """
+    files = self._files()
+    last = {unit: self._path(unit, max(generations)) for unit, generations in files.items()}
+    over = set(units()).intersection(files) if files else set()
+    elsewhere = []
+    for unit in files.keys() - over:
+      owner = _owner(last[unit])
+      if owner is not None and living.is_dead(owner):
+        over.add(unit)
+      elif owner is None or owner.machine != living.machine():
+        elsewhere.append(last[unit])
+    silent = set(silent_files(self._folder, elsewhere, self._seconds))
+    over |= {unit for unit in files if last[unit] in silent}
+    for unit in over:
+      for generation in sorted(files[unit], reverse=True):
+        _unlink(self._path(unit, generation))
     with contextlib.suppress(OSError):
       self._folder.rmdir()
 
-  def _acquire_one(self, unit, path):
+  def _acquire_one(self, unit):
     if unit in self._held:
       return False
     generation = 0
-    if path is not None:
-      if not self._is_stale(path):
-        return False
-      generation = _generation(path) + 1
-    try:
-      self._write(self._path(unit, generation), exclusively=True)
-    except FileExistsError:
-      return False
+    while not self._create(self._path(unit, generation)):
+      # The name is taken; by a lease that has been taken over, if there is another behind it.
+      if not self._path(unit, generation + 1).exists():
+        if not self._is_stale(self._path(unit, generation)):
+          return False
+      generation += 1
     self._held[unit] = generation
     return True
 
   def _is_stale(self, path):
     try:
-      content = path.read_bytes().decode(errors="replace")
+      content = damage.read_file(path)[0].decode(errors="replace")
+    except (Damaged, Unreadable):
+      content = ""  # what gives no sign of life is waited for, no longer
     except OSError:
       self._seen.pop(path, None)
       return False  # given back this moment: the next look will tell
@@ -128,14 +149,14 @@ class Leases:
       seen = self._seen[path] = _Seen(content, now)
     return now - seen.since >= self._seconds or _owner_is_dead(content)
 
-  def _current(self) -> dict[str, pathlib.Path]:
-    """unit -> the lease of its last generation."""
-    last: dict[str, pathlib.Path] = {}
-    for path in self._folder.glob("*-*.json"):
-      unit = path.name.partition("-")[0]
-      if unit and (unit not in last or _generation(path) > _generation(last[unit])):
-        last[unit] = path
-    return last
+  def _files(self) -> dict[str, list[int]]:
+    """unit -> the generations of its leases."""
+    found: dict[str, list[int]] = {}
+    for path in self._folder.glob("[!.]*-*.json"):
+      unit, _, number = path.stem.partition("-")
+      if number.isdecimal():
+        found.setdefault(unit, []).append(int(number))
+    return found
 
   def _tick(self):
     while not self._ended.wait(self._seconds / 6):
@@ -147,76 +168,55 @@ class Leases:
             del self._held[unit]  # another has taken over: this process must have stood still
             continue
           with contextlib.suppress(OSError):  # a full disk, say: if it lasts, another takes over
-            self._write(path)
+            atomic_write_bytes(path, self._content(), sync=False)
 
   def _is_ours(self, path):
     try:
-      return json.loads(path.read_text(encoding="utf-8"))["owner"] == self._owner
-    except (OSError, ValueError, KeyError, TypeError):
+      return json.loads(damage.read_file(path)[0])["owner"] == self._owner
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, Damaged, Unreadable):
       return False
 
-  def _write(self, path, *, exclusively=False):
-    content = json.dumps(
-      {"format": FORMAT, "owner": self._owner, "count": self._count, "process": _process()}
-    )
-    if exclusively:
-      _create(path, content)
-    else:
-      atomic_write_text(path, content)
+  def _content(self):
+    process = living.this()._asdict()
+    content = {
+      "format": FORMAT, "owner": self._owner, "count": self._count, "process": process
+    }  # fmt: skip
+    return json.dumps(content).encode()
+
+  def _create(self, path):
+    try:
+      # Nobody needs a lease after a power cut. An empty folder another launcher may just have removed.
+      return create_exclusively(path, self._content(), make_folder=True, sync=False)
+    except OSError as error:
+      raise WorkdirError.of(error) from error
 
   def _path(self, unit, generation):
     return self._folder / f"{unit}-{generation}.json"
 
 
-def _create(path, content):
-  """Creates the file whole, as a link; FileExistsError if the name is taken."""
-  whole = path.with_name(f".tmp-{uuid.uuid4().hex}")
-  while True:
-    path.parent.mkdir(exist_ok=True)
-    try:
-      whole.write_text(content, encoding="utf-8")
-      os.link(whole, path)
-      return
-    except FileNotFoundError:
-      continue  # another launcher has just given back its last lease, and the folder with it
-    finally:
-      whole.unlink(missing_ok=True)
-
-
-def _generation(path):
-  number = path.stem.partition("-")[2]
-  return int(number) if number.isdigit() else -1
-
-
-def _machine():
-  """What process numbers are of: this boot of this system, and its namespace of processes."""
-  try:
-    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-  except OSError:
-    return ""
-
-
-def _started(pid):
-  """When the process began, in the system's ticks; None if there is none."""
-  try:
-    stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-  except OSError:
-    return None
-  return stat.rpartition(")")[2].split()[19]
-
-
-def _process():
-  return {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+def _unlink(path):
+  with contextlib.suppress(OSError):
+    path.unlink()
 
 
 def _owner_is_dead(content):
   """Whether the owner was a process of this machine that is no more: nobody need wait for it."""
+  owner = _process(content)
+  return owner is not None and living.is_dead(owner)
+
+
+def _owner(path):
+  try:
+    return _process(damage.read_file(path)[0].decode(errors="replace"))
+  except (OSError, Damaged, Unreadable):
+    return None
+
+
+def _process(content):
+  """The process that a lease names; None if it names none."""
   try:
     process = json.loads(content)["process"]
-    machine, pid, started = process["machine"], process["pid"], process["started"]
-  except (ValueError, KeyError, TypeError):
-    return False
-  if not machine or machine != _machine() or started is None:
-    return False
-  return _started(pid) != started
+    process = living.Process(*(process[name] for name in living.Process._fields))
+    return process if type(process.pid) is int else None
+  except (ValueError, LookupError, TypeError, RecursionError):
+    return None

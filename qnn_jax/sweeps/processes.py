@@ -1,23 +1,122 @@
-"""Processes side by side on one machine: on cores of their own, with memory as long training wants it."""
+"""Processes side by side on one machine: on cores of their own, with memory as long training wants it.
+
+A process and its parent have one pipe, and nothing else in common: one that is killed, whatever it is at,
+leaves no lock behind that others would wait for.
+"""
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
-import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import connection, resource_tracker
 from typing import Any, NamedTuple
 
 from qnn_jax.errors import InputError, WorkerDied
+from qnn_jax.sweeps import signals
 
 context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
 
+_LAST_SECONDS = 5.0  # that a process has to end when it has closed its pipe
+
+
+class Gone(NamedTuple):
+  """A message: the process has ended, and this is the last of it.
+
+  Attributes:
+    code: its exit code, negative for a signal.
+    done: whether it had done its work.
+  """
+
+  code: int
+  done: bool
+
 
 class _Done(NamedTuple):
-  """A message: this worker has done its work."""
+  """A message: the process has done its work."""
 
-  worker: int
+
+class _Broken(NamedTuple):
+  """No message, nor will there be one."""
+
+
+@dataclasses.dataclass(eq=False)
+class Worker:
+  """A process that was started, and our end of its pipe."""
+
+  number: int
+  process: Any
+  pipe: connection.Connection
+
+  @property
+  def name(self) -> str:
+    """'worker 0 (pid 4242)'."""
+    return f"worker {self.number} (pid {self.process.pid})"
+
+  def send(self, message: Any) -> None:
+    """Puts a message into the process's pipe; what has ended gets none."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+      self.pipe.send(message)
+
+
+def start(
+  number: int, cores: Sequence[int], target: Callable[..., None], args: Sequence[Any]
+) -> Worker:
+  """Starts target(pipe, *args) in a process, which ends with this one; arguments pickle."""
+  signals.check()
+  ours, theirs = context.Pipe()
+  process = context.Process(
+    target=_work, args=(tuple(cores), theirs, target, *args), daemon=True, name=f"worker {number}"
+  )
+  with signals.held_back():
+    resource_tracker.ensure_running()  # which lets some signals through again
+  with _large_pages(), signals.held_back():
+    process.start()
+  theirs.close()
+  return Worker(number, process, ours)
+
+
+def wait(workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, Any]]:
+  """What these processes have sent, one message each at most; [] if nothing comes for so many seconds.
+
+  The last message of a process is a `Gone`.
+
+  Raises:
+    InputError, OSError: a process raised it.
+  """
+  each: dict[Any, Worker] = {worker.pipe: worker for worker in workers}
+  found: list[tuple[Worker, Any]] = []
+  for pipe in connection.wait(list(each), seconds):
+    worker = each[pipe]
+    try:
+      message = worker.pipe.recv()
+    except (EOFError, OSError):  # ended, in the midst of a message maybe
+      message = _Broken()
+    if isinstance(message, (_Done, _Broken)):
+      worker.process.join(_LAST_SECONDS)
+      end([worker])
+      found.append((worker, Gone(worker.process.exitcode, isinstance(message, _Done))))
+    elif isinstance(message, (InputError, OSError)):
+      raise message
+    else:
+      found.append((worker, message))
+  return found
+
+
+def kill(workers: Iterable[Worker]) -> None:
+  """Kills these processes and waits for none."""
+  for worker in list(workers):
+    worker.process.kill()
+
+
+def end(workers: Iterable[Worker]) -> None:
+  """Ends these processes, whatever they are at, stopped ones too."""
+  started = list(workers)
+  kill(started)
+  for worker in started:
+    worker.process.join()
+    worker.pipe.close()
 
 
 def run(
@@ -25,51 +124,34 @@ def run(
 ) -> Iterator[Any]:
   """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
 
-  Arguments pickle, queues and barriers are of `context`; what is put pickles. The processes
-  end with the iteration, and with this process, however it ends. With `ticks`, a None comes whenever
-  nothing was put for a second.
+  Arguments pickle, barriers are of `context`; what is put pickles. The processes end with the
+  iteration, and with this process, however it ends. With `ticks`, a None comes whenever nothing was
+  put for a second.
 
   Raises:
-    InputError: a process raised it.
+    InputError, OSError: a process raised it.
     WorkerDied: a process ended before its work, whatever killed it or was raised in it.
   """
-  messages = context.Queue()
-  started = [
-    context.Process(
-      target=_work, args=(i, cores, messages, target, args), daemon=True, name=f"worker {i}"
-    )
-    for i, (cores, args) in enumerate(zip(core_groups(len(each)), each))
-  ]
-  at_work = set(range(len(started)))
-  try:
-    with _large_pages():
-      for process in started:
-        process.start()
-    while at_work:
-      codes = {i: started[i].exitcode for i in at_work}
-      for i, code in codes.items():
-        if code not in (None, 0):
-          raise WorkerDied(f"{started[i].name} died with exit code {code}")
-      try:
-        message = messages.get(timeout=1)
-      except queue.Empty:
-        for i, code in codes.items():
-          if code == 0:  # and it has not said that it is done
-            raise WorkerDied(f"{started[i].name} ended before its work") from None
-        if ticks:
+  workers: list[Worker] = []
+  with signals.clean_up(lambda: kill(workers)):
+    try:
+      for i, (cores, args) in enumerate(zip(core_groups(len(each)), each)):
+        workers.append(start(i, cores, _put, (target, *args)))
+      left = list(workers)
+      while left:
+        found = wait(left, 1.0)
+        for worker, message in found:
+          if isinstance(message, Gone):
+            if not message.done:
+              signals.check()  # then we have killed it
+              raise WorkerDied(f"worker {worker.number} {how(message.code)}")
+            left.remove(worker)
+          else:
+            yield message
+        if ticks and not found:
           yield None
-        continue
-      if isinstance(message, InputError):
-        raise message
-      if isinstance(message, _Done):
-        at_work.remove(message.worker)
-      else:
-        yield message
-  finally:
-    for process in started:
-      if process.pid is not None:
-        process.terminate()
-        process.join()
+    finally:
+      end(workers)
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
@@ -78,21 +160,41 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
   return result
 
 
+def how(code: int) -> str:
+  """How a process ended before its work, by its exit code, for 'the worker ...'."""
+  if code == 0:
+    return "ended before its work"
+  if code > 0:
+    return f"died with exit code {code}"
+  if code == -signals.signal.SIGKILL:
+    return "was killed by the system (SIGKILL), most often for lack of memory"
+  try:
+    return f"was ended by {signals.signal.Signals(-code).name}"
+  except ValueError:
+    return f"was ended by signal {-code}"
+
+
+def _put(pipe, target, *args):
+  target(pipe.send, *args)
+
+
 def _put_result(put, function, args):
   put(function(*args))
 
 
-def _work(worker, cores, messages, target, args):
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its workers
+def _work(cores, pipe, target, *args):
   threading.Thread(target=_end_with_parent, daemon=True).start()
+  signals.in_worker()
   # Before anything starts XLA, which makes as many threads as there are cores.
   if cores and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores)
   try:
-    target(messages.put, *args)
-    messages.put(_Done(worker))
-  except InputError as error:
-    messages.put(error)
+    target(pipe, *args)
+    pipe.send(_Done())
+  except (signals.Stopped, BrokenPipeError):
+    pass  # the parent knows, or is no more
+  except (InputError, OSError) as error:
+    pipe.send(error)
 
 
 def _end_with_parent():

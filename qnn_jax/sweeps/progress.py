@@ -1,25 +1,31 @@
-"""What a sweep shows while it runs: finished lines, and a bar with the time left."""
+"""What a sweep shows while it runs: finished lines, and a bar with the time left, or lines of it in a log."""
 
+import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 
-from qnn_jax.sweeps.launch import Event, Over, Plan, Waiting
+from qnn_jax.sweeps import signals
+from qnn_jax.sweeps.launch import Event, Lost, Over, Plan, Waiting
 from qnn_jax.sweeps.points import Compiled, Group, Row, Worked
 from qnn_jax.sweeps.worker import Ended, Failed, Rows, Started
 
 Watch = Callable[[list[Row]], Iterable[str]]
 
+_EVERY = 30.0  # seconds between two lines of progress in a log
+
 
 def show(
-  events: Iterator[Event | Waiting | Over],
+  events: Iterator[Event | Lost | Waiting | Over],
   todo: Plan,
   console: Console,
   watch: Watch | None = None,
 ) -> list[Failed]:
-  """Prints what `watch` makes of finished rows, and below it a bar.
+  """Prints what `watch` makes of finished rows, and below it a bar; a line each half minute if piped.
 
   Args:
     events: of `launch.run`.
@@ -32,9 +38,14 @@ def show(
   """
   say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
   failed: list[Failed] = []
-  with _progress(console) as progress:
-    work = _Work(todo.cost)
+  work, runs = _Work(todo.cost), sum(len(group.points) for group in todo.groups)
+  with contextlib.ExitStack() as stack:
+    progress = stack.enter_context(_progress(console))
+    # Where a signal ends the process the cursor shall be there again.
+    stack.enter_context(signals.clean_up(progress.stop))
     task = progress.add_task("starting", total=todo.cost, compile_s=0.0, not_working=None)
+    if not console.is_terminal and todo.groups:
+      stack.enter_context(_every(lambda: say(_line(progress.tasks[task], work.runs, runs))))
     for event in events:
       match event:
         case Compiled(seconds):
@@ -53,8 +64,12 @@ def show(
           failed.append(event)
           work.end(group)
           say(f"failed: {group.name}: {why}")
+        case Lost(who, why, group, again):
+          work.lose(group)
+          at = f" at {group.name}" if group else ""
+          say(f"{who} {why}{at}" + ("; it is tried again" if again else ""))
         case Waiting(points):
-          progress.update(task, description=f"waiting for others ({points} points)")
+          progress.update(task, description=f"waiting for others ({_points(points)})")
           continue
       fields = {"compile_s": work.compile_s, "not_working": work.not_working}
       name = "running" if work.not_working is not None else "starting"
@@ -70,15 +85,14 @@ class _Work:
   def __init__(self, total: float):
     self.done, self.total = 0.0, total
     self.compile_s, self.not_working = 0.0, None
+    self.runs = 0
     self._of: dict[Group, float] = {}
     self._tells: set[Group] = set()
     self._by_point: dict = {}
-    self._last: Group | None = None
 
   def start(self, group: Group):
     self._of[group] = 0.0
     self._by_point |= dict.fromkeys(group.points, group)
-    self._last = group
 
   def compiled(self, seconds: float):
     self.compile_s += seconds
@@ -96,6 +110,7 @@ class _Work:
 
   def finished(self, rows: list[Row], elapsed: float):
     self._begin(elapsed)
+    self.runs += len(rows)
     for row in rows:
       group = self._by_point.get(row.point)
       if group is not None and group not in self._tells:
@@ -108,6 +123,14 @@ class _Work:
       self.total -= group.cost
     self._of.pop(group, None)
 
+  def lose(self, group: Group | None):
+    if group in self._of:
+      if group in self._tells:  # how far it was, cannot be told; its checkpoint will be
+        self.total += group.cost
+      else:
+        self._add(group, -self._of[group])
+      self._of.pop(group)
+
   def _add(self, group, cost):
     self._of[group] += cost
     self.done += cost
@@ -115,6 +138,55 @@ class _Work:
   def _begin(self, elapsed):
     if self.not_working is None:
       self.not_working = elapsed
+
+
+@contextlib.contextmanager
+def _every(call):
+  """Within it, `call` is called in another thread, each half minute: events may be further apart."""
+  over = threading.Event()
+
+  def turns():
+    while not over.wait(_EVERY):
+      call()
+
+  thread = threading.Thread(target=turns, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    over.set()
+    thread.join()
+
+
+def _line(task, done, runs):
+  """'12:04:31 41 % done, 3:20 left (118 of 300 runs)'."""
+  count = f"({done:,} of {runs:,} runs)"
+  clock = time.strftime("%H:%M:%S")
+  if task.description not in ("running", "done"):
+    return f"{clock} {task.description} {count}"
+  left = _seconds_left(task)
+  told = "" if left is None else f", {_minutes(left)} left"
+  return f"{clock} {min(task.percentage, 100):.0f} % done{told} {count}"
+
+
+def _seconds_left(task):
+  """By the mean speed so far: a sweep is uniform, and a mean does not jump; None if it cannot be told.
+
+  The time until the first work was done, and what is compiled after that, is not in the speed.
+  """
+  working = (task.elapsed or 0) - (task.fields["not_working"] or 0)
+  if task.description != "running" or working < 1 or not task.completed:
+    return None
+  return int((task.total - task.completed) * working / task.completed)
+
+
+def _points(count):
+  return "1 point" if count == 1 else f"{count:,} points"
+
+
+def _minutes(seconds):
+  hours = f"{seconds // 3600}:" if seconds >= 3600 else ""
+  return f"{hours}{seconds // 60 % 60:{'02' if hours else ''}d}:{seconds % 60:02d}"
 
 
 class _Elapsed(ProgressColumn):
@@ -126,19 +198,15 @@ class _Elapsed(ProgressColumn):
 
 
 class _TimeLeft(ProgressColumn):
-  """Work left by the mean speed so far: a sweep is uniform, and a mean does not jump.
-
-  The time until the first work was done, and what is compiled after that, is not in the speed.
-  """
+  """The time left, where it can be told."""
 
   def render(self, task):
-    working = (task.elapsed or 0) - (task.fields["not_working"] or 0)
     if task.description == "running" and task.total and task.completed >= 0.999 * task.total:
       return Text("testing".ljust(len("0:00 left")))
-    if task.description != "running" or working < 1 or not task.completed:
+    left = _seconds_left(task)
+    if left is None:
       return Text(" " * len("0:00 left"))  # so that the bar keeps its length
-    seconds = int((task.total - task.completed) * working / task.completed)
-    return Text(f"{seconds // 60}:{seconds % 60:02d} left")
+    return Text(f"{_minutes(left)} left")
 
 
 def _progress(console):

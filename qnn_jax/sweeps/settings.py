@@ -36,7 +36,13 @@ def take_flags(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     InputError: a sweep without values, or of one field twice.
   """
   rest, found, waiting = [], {}, None
-  for argument in arguments:
+  for argument, after in zip(arguments, [*arguments[1:], "--"]):
+    if waiting is not None and argument.startswith("--"):
+      break
+    if argument in ("-sweep", "--sweep") and after.startswith("--"):
+      raise InputError(
+        "--sweep has no name; write --sweep=NAME for a named sweep, --sweep.FIELD=VALUE,VALUE for a field"
+      )
     if waiting is not None:
       found[waiting], waiting = argument, None
       continue

@@ -2,21 +2,24 @@
 
 import collections
 import pathlib
+import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from qnn_jax.errors import InputError
-from qnn_jax.sweeps import configs, failures, processes
+from qnn_jax.errors import WorkerDied
+from qnn_jax.sweeps import configs, failures, processes, signals
 from qnn_jax.sweeps.configs import fields
-from qnn_jax.sweeps.launch import Plan, Sweep, is_done, owed, workers_of
 from qnn_jax.sweeps.leases import Leases, unit_name
-from qnn_jax.sweeps.points import Compiled, Group, Worked
+from qnn_jax.sweeps.plan import Plan, Sweep, is_done, owed, workers_of
+from qnn_jax.sweeps.points import Compiled, Group, Point, Worked
 from qnn_jax.sweeps.settings import shown
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.worker import Failed, Started, run_group
 
-STATES = ("waiting", "running", "done", "diverged", "failed")
+STATES = ("waiting", "queued", "running", "done", "diverged", "failed")
+
 
 # A measured run ends after so many seconds of work behind the first.
 _MEASURED_SECONDS = 3.0
@@ -42,11 +45,17 @@ class State(NamedTuple):
   why: str = ""
 
 
-def states(sweep: Sweep, store: Store) -> list[State]:
-  """Every group of the sweep, or of its slice, as things stand."""
+def states(sweep: Sweep, store: Store, queue: Mapping[str, str] | None = None) -> list[State]:
+  """Every group of the sweep, or of its slice, as things stand.
+
+  Args:
+    sweep: of the command.
+    store: as it has been read.
+    queue: unit -> 'queued' or 'running', of those that a cluster's queue has.
+  """
   wanted = owed(sweep)
   parts = workers_of(sweep, wanted)
-  held = _running(sweep)
+  held = _running(sweep, queue or {})
   failed = failures.read(sweep.workdir)
   found = []
   for group in sweep.task.groups(wanted, parts):
@@ -58,8 +67,8 @@ def states(sweep: Sweep, store: Store) -> list[State]:
     )
     if not missing:
       state = "diverged" if diverged else "done"
-    elif held and any(point in held for point in missing):
-      state = "running"
+    elif of_group := {held[point] for point in missing if point in held}:
+      state = "running" if "running" in of_group else "queued"
     else:
       state = "failed" if why else "waiting"
     seconds = sum(row.seconds for row in rows)
@@ -67,12 +76,17 @@ def states(sweep: Sweep, store: Store) -> list[State]:
   return found
 
 
-def _running(sweep):
+def _running(sweep, queue):
+  """point -> 'running' or 'queued', of those that some launcher, here or on a cluster, is at or will be."""
   live = Leases(sweep.workdir, sweep.lease_seconds).live()
-  if not live:
-    return set()
-  units = sweep.task.groups(sweep.points, len(sweep.points))
-  return {point for unit in units if unit_name(unit.points) in live for point in unit.points}
+  at_work = {**queue, **dict.fromkeys(live, "running")}
+  if not at_work:
+    return {}
+  found: dict[Point, str] = {}
+  for unit in sweep.task.groups(sweep.points, len(sweep.points)):
+    state = at_work.get(unit_name(unit.points))
+    found |= dict.fromkeys(unit.points, state) if state else {}
+  return found
 
 
 def list_lines(found: list[State]) -> list[str]:
@@ -112,6 +126,12 @@ def _one_each(points):
   return {point.fields: point for point in points}.values()
 
 
+def nothing_to_retry(sweep: Sweep) -> str:
+  """What there is to say of --retry_failed where nothing is to be done."""
+  what = "configuration" if sweep.part is None and sweep.units is None else "slice"
+  return f"nothing to retry: no run of this {what} has failed that is still missing"
+
+
 def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
   """What would run, in how many groups and programs, and about how long, from a short measured run."""
   names = _names(todo.groups)
@@ -120,7 +140,7 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
   ]
   runs = sum(len(group.points) for group in todo.groups)
   if not todo.groups:
-    return ["nothing to run: all is on disk"]
+    return [nothing_to_retry(sweep) if sweep.retry_failed else "nothing to run: all is on disk"]
   programs = {group.program for group in todo.groups}
   workers = min(todo.workers, len(todo.groups))
   lines.append(
@@ -129,11 +149,8 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
     f"worker{'s' * (workers > 1)}"
   )
   measured = measure(sweep, min(todo.groups, key=lambda group: group.cost))
-  if measured is None:
-    lines.append(
-      f"how long, cannot be told: nothing could be measured in {_LONGEST_MEASUREMENT:.0f} s"
-    )
-    return lines
+  if isinstance(measured, str):
+    return [*lines, f"how long, cannot be told: {measured}"]
   speed, compiling = measured
   compilations = len(programs) / min(workers, len(programs))
   seconds = todo.cost / speed / workers + compiling * compilations
@@ -141,14 +158,21 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
   return lines
 
 
-def measure(sweep: Sweep, group: Group) -> tuple[float, float] | None:
+def measure(sweep: Sweep, group: Group) -> tuple[float, float] | str:
   """(cost a second, seconds of compiling) of the beginning of a group, run in a place of its own.
 
-  None if it is so slow that nothing can be told in half a minute.
+  Or why nothing can be told: it fails, or is so slow that half a minute is too short.
   """
+  try:
+    return _measure(sweep, group)
+  except WorkerDied as error:
+    return f"the measured run failed: {error}"
+
+
+def _measure(sweep, group):
   done = compiling = later = 0.0
   first = None
-  with tempfile.TemporaryDirectory() as folder:
+  with tempfile.TemporaryDirectory() as folder, signals.clean_up(lambda: shutil.rmtree(folder)):
     begin = time.perf_counter()
     place = sweep.task, pathlib.Path(folder), group, sweep.config_file
     for event in processes.run(_run_group, [place], ticks=True):
@@ -159,7 +183,7 @@ def measure(sweep: Sweep, group: Group) -> tuple[float, float] | None:
           compiling += seconds
           later += seconds if first is not None else 0.0
         case Failed(_, why):
-          raise InputError(f"the measured run failed: {why}")
+          return f"the measured run failed: {why}"
         case Worked(cost, resumed) if not resumed:
           if first is None:  # the first tells of compiling too
             first = time.perf_counter()
@@ -169,7 +193,7 @@ def measure(sweep: Sweep, group: Group) -> tuple[float, float] | None:
         break
       if time.perf_counter() - begin > _LONGEST_MEASUREMENT:
         if not done:
-          return None
+          return f"nothing could be measured in {_LONGEST_MEASUREMENT:.0f} s"
         break
     if done and first is not None:
       return done / max(1e-6, time.perf_counter() - first - later), compiling

@@ -1,41 +1,29 @@
-"""Records: what is finished, on disk at once, for any number of writers.
+"""The rows of a sweep, on disk at once, for any number of writers.
 
-DIR/records/ holds one JSON file for the rows that were finished together and share their fields. A file
-is written whole or not at all, and never removed or changed (but for a damaged one, in whose place
-the same rows are written), so that processes and machines need no lock. A record says what
-its rows belong to (the resolved fields) and where they came from, so that it means the same in any workdir:
-
-  {"format": 1, "experiment": "table4", "fields": {"learning_rate": 0.01, ...}, "axes": ["model", ...],
-   "metrics": ["accuracy"], "rows": [["ann", ..., 0, 91.2, "ok"], ...], "params": false,
-   "origin": {"finished": ..., "seconds": ..., "device": ..., "versions": {...}}}
-
-DIR/params/ holds the final parameters of a record's points in a file of the same name, where the
-config has keep_params.
+DIR/records/ holds one file of `records` for the rows that were finished together and share their fields. It
+is written whole or not at all, and never removed or changed (a damaged one is set aside in DIR/damaged),
+so that processes and machines need no lock. DIR/params/ holds the final parameters of a record's points
+in a file of the same name, where the config has keep_params.
 """
 
-import functools
-import importlib.metadata
-import json
 import math
 import os
 import pathlib
-import platform
-import re
-import time
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 from absl import logging
 
-from qnn_jax.atomic import atomic_write_text
-from qnn_jax.errors import InputError
-from qnn_jax.sweeps import arrays
+from qnn_jax.atomic import atomic_write_bytes
+from qnn_jax.errors import InputError, WorkdirError
+from qnn_jax.sweeps import arrays, damage, records
+from qnn_jax.sweeps.damage import Damaged, Unreadable
 from qnn_jax.sweeps.points import STATUSES, Fields, Point, Row
+from qnn_jax.sweeps.possible import Possible
+from qnn_jax.sweeps.records import FORMAT, Expected, checksum
 
-FORMAT = 1
-"""Of records, checkpoints, leases and kept parameters alike; another one is refused, untouched."""
+# Two runs of a point on two machines are alike if no number is further apart than this, relative or absolute.
+_ROUNDING = {"rel_tol": 1e-3, "abs_tol": 1e-5}
 
 
 class Found(NamedTuple):
@@ -44,9 +32,9 @@ class Found(NamedTuple):
   Attributes:
     metrics, status: of the row.
     record: the name of its file, without the ending.
-    params: whether its parameters are kept.
+    params: whether its parameters are kept, and there.
     seconds: that its record took, shared equally among its rows.
-    finished: when, seconds since 1970.
+    rank: see `rank`.
   """
 
   metrics: Mapping[str, Any]
@@ -54,40 +42,94 @@ class Found(NamedTuple):
   record: str
   params: bool
   seconds: float
-  finished: float
+  rank: tuple
+
+
+def rank(record: Mapping[str, Any], stem: str) -> tuple:
+  """Of two records of a point the larger one counts, alike everywhere, whenever and by whom it was written.
+
+  One with parameters before one without; then the one of more rows, which ran together; then the name, which
+  is the content's. No machine's clock is asked.
+  """
+  return record["params"], len(record["rows"]), stem
 
 
 class Store:
   """The rows of one experiment in a workdir: `found` is what has been read so far."""
 
-  def __init__(self, workdir: pathlib.Path, experiment: str, axes: tuple[str, ...]):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    experiment: str,
+    axes: tuple[str, ...],
+    possible: Possible | None = None,
+  ):
     self.workdir = workdir
     self.found: dict[Point, Found] = {}
-    self._experiment = experiment
-    self._axes = axes
+    self._expected = Expected(experiment, axes, possible or Possible())
     self._read: set[str] = set()
+    self._contradictions: dict[tuple[str, str], Point] = {}
+    self._told = self._looked = False
 
   def read(self) -> "Store":
     """Reads the records that are new since the last time.
 
-    A damaged file is left alone, named in a warning, and counts for none; so does a record of another
-    experiment. Of two rows of a point the newer one counts.
+    A damaged file is named in a warning, set aside, and counts for none; a record of another experiment
+    counts for none. Of two rows of a point that of the larger `rank` counts; should they contradict each
+    other, a warning names both files, once.
 
     Raises:
       InputError: a record is of another format.
     """
-    refuse_old_checkpoints(self.workdir)
-    for name in sorted(_names(self.workdir / "records") - self._read):
+    if not self._looked:
+      refuse_old_checkpoints(self.workdir)
+      self._looked = True
+    folder = self.workdir / "records"
+    for name in sorted(_names(folder, known=self._read)):
+      record = _read_record(self.workdir, name, self._expected)
+      if record is None:
+        continue  # its rows, done again, may have the same name
       self._read.add(name)
-      record = read_record(self.workdir / "records" / name)
-      if record is None or record["experiment"] != self._experiment:
-        continue
-      if tuple(record["axes"]) == self._axes:
+      if record["experiment"] == self._expected.experiment:
         self._take(record, name)
+    if self._contradictions and not self._told:
+      self._told = True
+      (one, other), point = next(iter(self._contradictions.items()))
+      more = len(self._contradictions) - 1
+      pairs = f", and so do {_others(more, 'pair')} of records" if more else ""
+      logging.warning(
+        "%s and %s contradict each other (%s, say)%s; of all records of that run, %s counts",
+        folder / f"{one}.json", folder / f"{other}.json", _difference(point), pairs,
+        folder / f"{self.found[point].record}.json",
+      )  # fmt: skip
     return self
 
+  def tell_of_others(self, points: Collection[Point]) -> None:
+    """A warning, once, if there are runs here that are none of these points: no report shows them."""
+    wanted = set(points)
+    others = [(found.record, point) for point, found in self.found.items() if point not in wanted]
+    if others:
+      record, point = min(others, key=lambda other: other[0])
+      files = len({record for record, _ in others})
+      same = {p.fields for p in wanted}
+      values = point.axes() if point.fields in same else point.fields.values
+      logging.warning(
+        "%s%s: %s that %s not asked for here, and in no result (such as %s; %s has what is)",
+        self.workdir / "records" / f"{record}.json",
+        f" and {_others(files - 1, 'record')}" if files > 1 else "",
+        "1 run" if len(others) == 1 else f"{len(others):,} runs",
+        "is" if len(others) == 1 else "are",
+        _short(", ".join(f"{k} = {v!r}" for k, v in values.items())),
+        self.workdir / "config.json",
+      )
+
   def write(self, rows: Sequence[Row], seconds: float, *, keep_params: bool) -> None:
-    """Puts rows that were finished together on disk, a record for those of the same fields."""
+    """Puts rows that were finished together on disk, a record for those of the same fields.
+
+    Raises:
+      WorkdirError: they could not be written.
+      ValueError: a row has what its task calls impossible.
+    """
     alike: dict[Fields, list[Row]] = {}
     for row in rows:
       if row.status not in STATUSES:
@@ -95,94 +137,82 @@ class Store:
       alike.setdefault(row.point.fields, []).append(row)
     for fields, of_fields in alike.items():
       share = seconds * len(of_fields) / len(rows)
-      self._write(fields, of_fields, share, keep_params)
+      try:
+        self._write(fields, of_fields, share, keep_params)
+      except OSError as error:
+        raise WorkdirError.of(error) from error
 
   def _write(self, fields, rows, seconds, keep_params):
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    content = {
-      "format": FORMAT,
-      "experiment": self._experiment,
-      "fields": fields.values,
-      "axes": list(self._axes),
-      "metrics": metrics,
-      "rows": [
-        [*row.point.values, *(_finite(row.metrics.get(name)) for name in metrics), row.status]
-        for row in rows
-      ],
-      "params": keep_params,
-    }
-    # Named by its content: the same rows, done again because their file was damaged, mend it.
-    name = f"{_slug([row.point for row in rows])}-{checksum(content)}.json"
+    content = records.content_of(self._expected, fields, rows, keep_params)
+    records.check(content, self._expected)
+    name = records.name_of(content, rows)
     if keep_params:  # before the record, which promises them
       _write_params(self.workdir / "params" / name, rows)
-    content["origin"] = _origin(seconds)
-    folder = self.workdir / "records"
-    folder.mkdir(exist_ok=True)
-    atomic_write_text(folder / name, json.dumps(content).replace("], [", "],\n["))
+    text = records.text_of(content, seconds)
+    atomic_write_bytes(self.workdir / "records" / name, text.encode(), make_folder=True)
     self._read.add(name)
-    self._take(content, name)
+    self._take(content | {"origin": {"seconds": seconds}}, name)
 
   def _take(self, record, name):
-    fields, origin = Fields(record["fields"]), record["origin"]
-    count, metrics = len(self._axes), record["metrics"]
-    share = origin["seconds"] / max(1, len(record["rows"]))
-    stem, params, finished = name.removesuffix(".json"), record["params"], origin["finished"]
+    fields, axes, metrics = Fields(record["fields"]), self._expected.axes, record["metrics"]
+    stem, share = name.removesuffix(".json"), record["origin"]["seconds"] / len(record["rows"])
+    count, of_record = len(axes), rank(record, stem)
+    params = record["params"] and (self.workdir / "params" / f"{stem}.npz").exists()
     for row in record["rows"]:
-      point = Point(fields, self._axes, tuple(row[:count]))
+      point = Point(fields, axes, tuple(row[:count]))
       known = self.found.get(point)
-      if known is None or known.finished <= finished:
-        values = dict(zip(metrics, row[count:]))
-        self.found[point] = Found(values, row[-1], stem, params, share, finished)
+      found = Found(dict(zip(metrics, row[count:-1])), row[-1], stem, params, share, of_record)
+      if known is not None and not self._agree(known, found):
+        self._contradictions.setdefault((min(known.record, stem), max(known.record, stem)), point)
+      if known is None or known.rank <= of_record:
+        self.found[point] = found
+
+  def _agree(self, one, other):
+    if one.status != other.status or one.metrics.keys() != other.metrics.keys():
+      return False
+    measured = self._expected.possible.measured
+    return all(alike(one.metrics[k], other.metrics[k]) for k in one.metrics if k not in measured)
 
 
-def read_record(path: pathlib.Path) -> dict[str, Any] | None:
-  """A record; None, and a warning, if it is damaged.
+def alike(one: Any, other: Any) -> bool:
+  """Whether two values of a metric are equal to rounding."""
+  if isinstance(one, list) and isinstance(other, list):
+    return len(one) == len(other) and all(map(alike, one, other))
+  numbers = (int, float)
+  if type(one) in numbers and type(other) in numbers:
+    return math.isclose(one, other, **_ROUNDING)
+  return one == other
 
-  Raises:
-    InputError: it is of another format.
-  """
+
+def _others(count, name):
+  return f"1 other {name}" if count == 1 else f"{count:,} other {name}s"
+
+
+def _difference(point):
+  return _short(", ".join(f"{name} {value}" for name, value in point.axes().items()))
+
+
+def _short(text):
+  return text if len(text) < 200 else f"{text[:197]}..."
+
+
+def _read_record(workdir, name, expected, move=True):
+  path = workdir / "records" / name
   try:
-    record = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    logging.warning("%s is damaged (%s); its runs are done again", path, error)
-    return None
-  found = record.get("format") if isinstance(record, dict) else None
-  if found != FORMAT:
-    raise InputError(
-      f"{path} is a record of {'an older' if found is None else 'another'} format "
-      f"({'without a number' if found is None else found}, where this version has {FORMAT}); "
-      "name another --workdir, or use the version that wrote it"
-    )
-  if not _is_whole(record) or not path.stem.endswith(f"-{checksum(record)}"):
-    logging.warning("%s is damaged (it is not what was written); its runs are done again", path)
-    return None
-  return record
-
-
-def _is_whole(record):
-  """Whether all is there, and of its kind: a file may be damaged and JSON still."""
-  kinds = {
-    "experiment": str, "fields": dict, "axes": list, "metrics": list, "rows": list, "params": bool,
-    "origin": dict,
-  }  # fmt: skip
-  if not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
-    return False
-  if not all(isinstance(record["origin"].get(k), (int, float)) for k in ("seconds", "finished")):
-    return False
-  axes = len(record["axes"])
-  width = axes + len(record["metrics"]) + 1
-  return all(
-    isinstance(row, list)
-    and len(row) == width
-    and not any(isinstance(value, (list, dict)) for value in row[:axes])
-    for row in record["rows"]
-  )
+    return records.read(path, expected)
+  except FileNotFoundError:
+    return None  # another process has just set it aside
+  except Unreadable as error:  # and may be whole: it stays where it is
+    damage.name_once(path, f"cannot be read ({error}); its runs are done again")
+  except Damaged as error:
+    damage.set_aside(workdir, path, error, "its runs are done again", move=move)
+  return None
 
 
 def read_all(workdir: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
-  """(name, record) of every record in the workdir, of whatever experiment."""
+  """(name, record) of every record in the workdir, of whatever experiment; nothing is moved."""
   names = sorted(_names(workdir / "records"))
-  every = ((name, read_record(workdir / "records" / name)) for name in names)
+  every = ((name, _read_record(workdir, name, None, move=False)) for name in names)
   return [(name.removesuffix(".json"), record) for name, record in every if record]
 
 
@@ -195,12 +225,6 @@ def refuse_old_checkpoints(workdir: pathlib.Path) -> None:
     )
 
 
-def checksum(record: Mapping[str, Any]) -> str:
-  """Of all but where it came from, which is another one each time: the end of a record's name."""
-  text = json.dumps({key: value for key, value in record.items() if key != "origin"})
-  return f"{zlib.crc32(text.encode()):08x}"
-
-
 def _write_params(path, rows):
   header = {
     "format": FORMAT,
@@ -210,59 +234,17 @@ def _write_params(path, rows):
   arrays.write_tree(path.with_suffix(".npz"), [row.params for row in rows], header)
 
 
-def _names(folder, ending=".json"):
+def _names(folder, ending=".json", known=frozenset()):
   try:
-    with os.scandir(folder) as entries:
-      # A name with a dot first is a file that is being written.
-      return {e.name for e in entries if e.name.endswith(ending) and not e.name.startswith(".")}
+    # Asked for each group, where thousands are known. A name with a dot first is a file that is being written.
+    names = set(os.listdir(folder)) - known
+    return {name for name in names if name.endswith(ending) and not name.startswith(".")}
   except (FileNotFoundError, NotADirectoryError):
     return set()
+  except OSError as error:  # what is finished cannot be told, and would all be done again
+    raise WorkdirError(
+      f"cannot read {folder}: {error.strerror}; nothing was done, and nothing is lost"
+    ) from error
 
 
-def _slug(points):
-  """What the points have in common, and the first of the rest, as a part of a file's name."""
-  parts = []
-  for name, *values in zip(points[0].names, *(point.values for point in points)):
-    if name == points[0].names[-1] or len(set(values)) == 1:
-      parts.append(f"{name}{values[0]}")
-  return re.sub(r"[^A-Za-z0-9_.+-]", "_", "-".join(parts))[:120].lstrip(".")
-
-
-def _origin(seconds):
-  return {
-    "finished": round(time.time(), 3),
-    "seconds": round(seconds, 3),
-    "host": platform.node(),
-    "device": _device(),
-    "versions": _versions(),
-  }
-
-
-def _finite(value):
-  """The value as strict JSON has it: None for what is no finite number."""
-  if isinstance(value, (list, tuple)):
-    return [_finite(v) for v in value]
-  return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache
-def _device():
-  device = jax.devices()[0]
-  if device.platform != "cpu":
-    return device.device_kind
-  try:
-    info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return re.findall(r"^model name\s*: (.*)$", info, re.MULTILINE)[0]
-  except (OSError, IndexError):
-    return platform.machine()
-
-
-@functools.cache
-def _versions():
-  found = {"python": platform.python_version()}
-  for name in ("qnn_jax", "jax", "jaxlib", "flax", "numpy"):
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      found[name] = "from a checkout"
-  return found
+__all__ = ["FORMAT", "Found", "Store", "alike", "checksum", "rank", "read_all"]

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import ml_collections
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Compiled, Fields, Group, Point, Row, Worked, in_parts
+from qnn_jax.sweeps.possible import Possible
 
 Event = Row | list[Row] | Worked | Compiled
 
@@ -46,6 +48,7 @@ class Task:
       field; by default all combinations of the axes.
     apart: config fields that change no number, and those that `points` has turned into axes.
     workers: (points, cores) -> how many processes are fastest on a CPU.
+    possible: what its rows may hold: what else a record on disk holds counts as damage.
   """
 
   name: str
@@ -55,6 +58,7 @@ class Task:
   points: Callable[[ml_collections.ConfigDict], Iterable[Mapping[str, Any]]] | None = None
   apart: tuple[str, ...] = ()
   workers: Callable[[Sequence[Point], int], int] = _a_core_each
+  possible: Possible = dataclasses.field(default_factory=Possible)
 
   @property
   def axis_names(self) -> tuple[str, ...]:
@@ -129,8 +133,18 @@ def _short(value):
   return f"{value:,}" if isinstance(value, int) else f"{len(value)} values"
 
 
+# What a container may use of the processors, in microseconds of a period: "200000 100000", or "max 100000".
+_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")
+
+
 def cores() -> int:
-  """CPU cores that this process may use."""
+  """CPU cores that this process may use: of its affinity, and no more than a container's limit allows."""
   if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0))
+  else:
+    there = os.cpu_count() or 1
+  try:
+    quota, period = map(int, _QUOTA.read_text(encoding="ascii").split())
+  except (OSError, ValueError):  # no such limit
+    return there
+  return max(1, min(there, math.ceil(quota / period)))

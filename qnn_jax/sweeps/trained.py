@@ -11,10 +11,12 @@ from flax import nnx
 
 from qnn_jax import models
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import arrays
+from qnn_jax.sweeps import arrays, damage
 from qnn_jax.sweeps.configs import fields
+from qnn_jax.sweeps.damage import Damaged, Unreadable
 from qnn_jax.sweeps.points import Fields
-from qnn_jax.sweeps.store import FORMAT, read_all
+from qnn_jax.sweeps.records import FORMAT
+from qnn_jax.sweeps.store import rank, read_all
 
 
 def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
@@ -32,7 +34,7 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
     InputError: no point with kept parameters has these values, or several have.
   """
   workdir = pathlib.Path(workdir)
-  found: dict[tuple[Fields, tuple], tuple[float, str, int, dict]] = {}
+  found: dict[tuple[Fields, tuple], tuple[tuple, str, int, dict]] = {}
   names: set[str] = set()
   for name, record in read_all(workdir):
     if not record["params"]:
@@ -42,9 +44,9 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
       values = fields(shared.values) | dict(zip(record["axes"], row))
       names |= values.keys()
       if all(key in values and _same(values[key], wanted) for key, wanted in point.items()):
-        key, when = (shared, tuple(row[: len(record["axes"])])), record["origin"]["finished"]
-        if key not in found or found[key][0] <= when:
-          found[key] = when, name, place, values
+        key, of_record = (shared, tuple(row[: len(record["axes"])])), rank(record, name)
+        if key not in found or found[key][0] <= of_record:
+          found[key] = of_record, name, place, values
   if not names:
     raise InputError(f"{workdir} keeps no parameters; run the sweep with --config.keep_params")
   if not found:
@@ -59,9 +61,16 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
     )
   ((_, name, place, _),) = found.values()
   path = workdir / "params" / f"{name}.npz"
-  content = arrays.read_tree(path, [[place]])
+  again = "the same sweep, run again, trains its points again"
+  try:
+    content = arrays.read_tree(path, [[place]])
+  except Damaged as error:
+    damage.set_aside(workdir, path, error, again)
+    raise InputError(f"{path} is damaged ({error}); {again}") from error
+  except Unreadable as error:
+    raise InputError(f"{path} cannot be read ({error})") from error
   if content is None:
-    raise InputError(f"{path} is missing or damaged; remove its record to train the point again")
+    raise InputError(f"{path} is missing; {again}")
   header, params = content
   if header.get("format") != FORMAT or place >= len(header.get("points", ())):
     raise InputError(

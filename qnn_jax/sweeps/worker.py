@@ -1,13 +1,15 @@
 """A worker: runs groups, one after another, and puts their rows on disk as they are finished."""
 
+import contextlib
 import pathlib
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from multiprocessing import connection
 from typing import NamedTuple
 
-from qnn_jax.errors import InputError
-from qnn_jax.sweeps import configs, failures
+from qnn_jax.errors import InputError, out_of_memory
+from qnn_jax.sweeps import configs, failures, signals
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Compiled, Group, Row, Worked
 from qnn_jax.sweeps.store import Store
@@ -40,25 +42,37 @@ class Failed(NamedTuple):
 
 
 class Idle(NamedTuple):
-  """An event: this worker asks for a group."""
+  """A message: the worker asks for a group."""
 
-  worker: int
+
+class Alive(NamedTuple):
+  """A message: the worker is at work, and has nothing else to tell."""
 
 
 Event = Started | Rows | Worked | Compiled | Ended | Failed
 
 
 def run_group(
-  task: Task, workdir: pathlib.Path, keep_params: bool, group: Group
+  task: Task,
+  workdir: pathlib.Path,
+  keep_params: bool,
+  group: Group,
+  tell: Callable[[], None] = lambda: None,
+  store: Store | None = None,
 ) -> Generator[Event, None, None]:
-  """Runs one group; what a `Rows` tells of is on disk already.
+  """Runs one group; what a `Rows` tells of is on disk already, and known to the store, if one is given.
+
+  `tell` is called for signs of life between events.
 
   Raises:
     InputError: the group's input is wrong; nothing of other groups would be better.
+    WorkdirError: the workdir cannot be written, for other groups too.
+    signals.Stopped: a signal asks for it, and all of the group that can be kept is on disk.
   """
   yield Started(group)
-  store, job = Store(workdir, task.name, task.axis_names), Job(workdir, keep_params)
-  begin = time.perf_counter()
+  store = store or Store(workdir, task.name, task.axis_names, task.possible)
+  job = Job(workdir, keep_params, group.points, tell)
+  begin, left = time.perf_counter(), len(group.points)
   try:
     for event in task.run(group, job):
       if isinstance(event, (Worked, Compiled)):
@@ -68,25 +82,47 @@ def run_group(
       seconds, begin = time.perf_counter() - begin, time.perf_counter()
       store.write(rows, seconds, keep_params=keep_params)
       yield Rows([row._replace(params=None) for row in rows])
+      left -= len(rows)
+      if left > 0:
+        signals.check()
     job.end()
     failures.forget(workdir, group.points)
     yield Ended(group)
   except (InputError, GeneratorExit):
     raise
   except Exception as error:
+    why = _reason(error)
     text = "".join(traceback.format_exception(error))
-    why = (str(error).strip().splitlines() or [""])[0]
-    why = f"{type(error).__name__}: {why}" if why else type(error).__name__
     failures.write(workdir, group.points, why, text)
     yield Failed(group, why)
 
 
-def work(put, number, task, workdir, keep_params, config_file, inbox) -> None:
+def _reason(error):
+  """The exception in a line."""
+  name, why = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
+  memory = out_of_memory(error)
+  if memory is not None:
+    name, why = "out of memory", memory
+  return f"{name}: {why}" if why else name
+
+
+def work(
+  pipe: connection.Connection,
+  task: Task,
+  workdir: pathlib.Path,
+  keep_params: bool,
+  config_file: pathlib.Path | None,
+) -> None:
   """A worker process: asks for groups and runs them until it is given None."""
   if config_file is not None:
     configs.enter(config_file)
-  put(Idle(number))
-  while (group := inbox.get()) is not None:
-    for event in run_group(task, workdir, keep_params, group):
-      put(event)
-    put(Idle(number))
+
+  def tell():
+    with contextlib.suppress(OSError):  # the parent is no more, which is not this group's failure
+      pipe.send(Alive())
+
+  pipe.send(Idle())
+  while (group := pipe.recv()) is not None:
+    for event in run_group(task, workdir, keep_params, group, tell):
+      pipe.send(event)
+    pipe.send(Idle())

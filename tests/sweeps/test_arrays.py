@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from qnn_jax.sweeps import arrays
+from qnn_jax.sweeps.damage import Damaged
 
 TREES = {
   "numbers and text as keys": {"layers": {0: {"kernel": np.ones((2, 3))}, 10: {"q": np.zeros(1)}}},
@@ -32,7 +33,16 @@ TREES = {
 @pytest.fixture
 def warnings(monkeypatch):
   told = []
-  monkeypatch.setattr(arrays.logging, "warning", lambda text, *values: told.append(text % values))
+  read_tree = arrays.read_tree
+
+  def read(path, within=None):
+    """None, and the reason noted, where it is damaged."""
+    try:
+      return read_tree(path, within)
+    except Damaged as error:
+      told.append(f"{path} is damaged ({error})")
+
+  monkeypatch.setattr(arrays, "read_tree", read)
   return told
 
 

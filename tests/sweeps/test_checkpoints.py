@@ -5,7 +5,7 @@ import pytest
 from toy import AXES, point
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import arrays, checkpoints
+from qnn_jax.sweeps import arrays, checkpoints, damage, leftovers
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.store import Store
 
@@ -13,7 +13,7 @@ from qnn_jax.sweeps.store import Store
 @pytest.fixture
 def warnings(monkeypatch):
   told = []
-  monkeypatch.setattr(arrays.logging, "warning", lambda text, *values: told.append(text % values))
+  monkeypatch.setattr(damage.logging, "warning", lambda text, *values: told.append(text % values))
   return told
 
 
@@ -66,6 +66,7 @@ def test_only_what_belongs_to_these_lanes_alone_is_removed(tmp_path):
   assert checkpoints.read(tmp_path, lanes(0, 1)) is None
   assert checkpoints.read(tmp_path, lanes(0, 2)) is not None
   (tmp_path / "checkpoints" / ".tmp-half-written").write_bytes(b"of a worker that was killed")
+  leftovers.remove(tmp_path, -1.0)
   checkpoints.tidy(tmp_path)
   assert checkpoints.read(tmp_path, lanes(0, 2)) is not None
   assert len(list((tmp_path / "checkpoints").iterdir())) == 1

@@ -8,7 +8,7 @@ import pytest
 import toy_tasks
 from toy_tasks import points, sweep
 
-from qnn_jax.errors import InputError, WorkerDied
+from qnn_jax.errors import InputError
 from qnn_jax.sweeps import failures, launch, status
 from qnn_jax.sweeps.launch import Over, Waiting
 from qnn_jax.sweeps.leases import Leases, unit_name
@@ -107,18 +107,6 @@ def test_two_workers_share_the_groups_and_find_the_same(tmp_path):
   assert len(ran(log)) == 9 and len({line.split()[2] for line in log.read_text().splitlines()}) == 2
   assert set(of.points) == store_of(of).found.keys()
   assert not multiprocessing.active_children()
-
-
-def test_a_worker_that_dies_loses_nothing_that_is_finished(tmp_path):
-  log = tmp_path / "log"
-  of = sweep(tmp_path / "run", points(kind="dies", log=str(log)), workers=2)
-  with pytest.raises(WorkerDied, match="exit code 3; the same command carries on"):
-    run(of)
-  assert not (of.workdir / "leases").exists()  # given back: nobody has to wait
-  done = len(store_of(of).found)
-  run(of)
-  assert set(of.points) == store_of(of).found.keys()
-  assert len(ran(log)) <= 6 + 6 - done
 
 
 def test_timings_run_alone_and_whole(tmp_path):

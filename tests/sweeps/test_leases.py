@@ -8,6 +8,7 @@ import threading
 import pytest
 from toy import point
 
+from qnn_jax import living
 from qnn_jax.sweeps import leases
 from qnn_jax.sweeps.leases import Leases, unit_name
 
@@ -189,6 +190,27 @@ def test_leases_of_finished_units_are_forgotten(tmp_path, start):
   two.forget(lambda: ["aa", "cc"])
   assert files(tmp_path) == ["bb-0.json"]
   assert two.live() == {"bb"}
+
+
+@pytest.mark.skipif(not living.machine(), reason="processes are told by /proc")
+def test_leases_of_the_dead_go_though_no_configuration_knows_their_units_now(tmp_path, start):
+  one = start()
+  one.acquire({"living", "stopped"})  # which is of this machine, however long it stands still
+  mine = json.loads((tmp_path / "leases" / "living-0.json").read_text())
+  others = {
+    "dead": mine["process"] | {"pid": 2**22 + 1},
+    "elsewhere": mine["process"] | {"machine": "another"},
+    "silent": mine["process"] | {"machine": "another"},
+  }
+  for unit, process in others.items():
+    (tmp_path / "leases" / f"{unit}-0.json").write_text(json.dumps(mine | {"process": process}))
+  for unit in ("silent", "stopped"):
+    path = tmp_path / "leases" / f"{unit}-0.json"
+    then = path.stat().st_mtime - SECONDS - 1
+    os.utime(path, (then, then))
+  Leases(tmp_path, SECONDS).forget(lambda: ["aa"])
+  assert files(tmp_path) == ["elsewhere-0.json", "living-0.json", "stopped-0.json"]
+  (tmp_path / "leases" / "elsewhere-0.json").unlink()
 
 
 def test_a_unit_has_a_name_whatever_the_order_of_its_points():

@@ -77,7 +77,7 @@ def test_the_number_of_workers(tmp_path, monkeypatch):
   for workers in (0, -1):
     with pytest.raises(InputError, match=f"--workers must be at least 1, got {workers}$"):
       launch.plan(make_sweep(tmp_path, workers=workers), store(tmp_path))
-  monkeypatch.setattr(launch, "cores", lambda: 3)
+  monkeypatch.setattr("qnn_jax.sweeps.plan.cores", lambda: 3)
   assert launch.plan(make_sweep(tmp_path, workers=None), store(tmp_path)).workers == 3
   assert launch.plan(make_sweep(tmp_path, workers=None, seeds=1), store(tmp_path)).workers == 2
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

@@ -152,3 +152,13 @@ def test_a_mistake_in_a_named_sweep_too(flags, named, told):
   with pytest.raises(InputError) as error:
     combine(config(), flags, named, fixed=("keep_params",))
   assert told in str(error.value)
+
+
+@pytest.mark.parametrize("arguments", (["x", "--sweep", "--workdir=a"], ["x", "--sweep"]))
+def test_a_flag_is_no_name_of_a_sweep(arguments):
+  with pytest.raises(
+    InputError, match="^--sweep has no name; write --sweep=NAME for a named sweep"
+  ):
+    take_flags(arguments)
+  with pytest.raises(InputError, match="^--sweep.rate has no values; write"):
+    take_flags(["x", "--sweep.rate", "--workdir=a"])

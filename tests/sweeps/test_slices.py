@@ -68,7 +68,7 @@ def test_slices_do_not_depend_on_what_is_finished_nor_on_the_machine(tmp_path, m
   assert len(store(tmp_path).found) == 4
   for cores in (1, 64):
     monkeypatch.setattr(task, "cores", lambda cores=cores: cores)
-    monkeypatch.setattr(launch, "cores", lambda cores=cores: cores)
+    monkeypatch.setattr("qnn_jax.sweeps.plan.cores", lambda cores=cores: cores)
     assert sets(tmp_path, 3, seeds=5) == before
 
 

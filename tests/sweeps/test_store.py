@@ -1,21 +1,25 @@
 """Records: what is written is read, and what is damaged costs no more than itself."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
+from absl import logging
 from toy import AXES, point
 
 from qnn_jax.errors import InputError
+from qnn_jax.sweeps import records as records_module
 from qnn_jax.sweeps import store as stores
 from qnn_jax.sweeps.points import Row
+from qnn_jax.sweeps.possible import Possible
 from qnn_jax.sweeps.store import Store
 
 
 @pytest.fixture
 def warnings(monkeypatch):
   told = []
-  monkeypatch.setattr(stores.logging, "warning", lambda text, *values: told.append(text % values))
+  monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
   return told
 
 
@@ -75,20 +79,48 @@ def test_another_configuration_s_records_are_never_shown(tmp_path):
   write(tmp_path, row(seed=0))
   write(tmp_path, row(9.0, seed=0, scale=1.0))
   write(tmp_path, row(7.0, seed=1), name="another")
-  Store(tmp_path, "toy", ("seed",)).write([row()], 1.0, keep_params=False)  # other axes
   found = values(tmp_path)
   assert found == {point(): 1.5, point(scale=1.0): 9.0}
   assert point(seed=1) not in found
   assert values(tmp_path, "another") == {point(seed=1): 7.0}
 
 
-def test_the_newer_row_of_a_point_counts(tmp_path, monkeypatch):
-  clock = iter((300.0, 100.0, 200.0))
-  monkeypatch.setattr(stores.time, "time", lambda: next(clock))
-  for value in (1.0, 2.0, 3.0):
-    write(tmp_path, row(value))
-  assert len(records(tmp_path)) == 3
-  assert values(tmp_path) == {point(): 1.0}
+def test_which_of_two_rows_counts_hangs_on_no_clock_and_no_order(tmp_path, monkeypatch, warnings):
+  every = []
+  for order in itertools.permutations((1.0, 2.0, 3.0)):
+    clock = itertools.cycle((300.0, 100.0, 200.0))
+    monkeypatch.setattr(records_module.time, "time", lambda clock=clock: next(clock))
+    workdir = tmp_path / str(order)
+    workdir.mkdir()
+    for value in order:
+      write(workdir, row(value))
+    assert len(records(workdir)) == 3
+    every.append(values(workdir)[point()])
+  assert len(set(every)) == 1
+  # More rows that ran together count before fewer, whatever their name.
+  write(workdir, row(4.0), row(seed=1))
+  assert values(workdir)[point()] == 4.0
+
+
+def test_rows_that_contradict_each_other_are_told_of_once_with_both_files(tmp_path, warnings):
+  for value in (1.0, 1.0001, 2.0):  # the second is rounding
+    write(tmp_path, row(value, seed=0), row(value, seed=1))
+  reader = store(tmp_path).read()
+  (warning,) = warnings
+  counts = tmp_path / "records" / f"{reader.found[point()].record}.json"
+  assert warning.endswith(f"of all records of that run, {counts} counts")
+  both, _, _ = warning.partition(" contradict each other")
+  assert sum(str(path) in both for path in records(tmp_path)) == 2
+  reader.read()
+  assert len(warnings) == 1
+
+
+def test_times_that_were_measured_contradict_nothing(tmp_path, warnings):
+  write(tmp_path, row(1.0))
+  write(tmp_path, row(2.0))
+  measured = Possible(measured=("value", "curve"))
+  Store(tmp_path, "toy", AXES, measured).read()
+  assert warnings == []
 
 
 def test_the_same_rows_again_are_the_same_file(tmp_path):
@@ -103,8 +135,10 @@ def test_only_what_is_new_is_read(tmp_path, monkeypatch):
   reader.read()
   write(tmp_path, row(seed=1))
   seen = []
-  read = stores.read_record
-  monkeypatch.setattr(stores, "read_record", lambda path: seen.append(path) or read(path))
+  read = stores.records.read
+  monkeypatch.setattr(
+    stores.records, "read", lambda path, expected: seen.append(path) or read(path, expected)
+  )
   assert len(reader.read().found) == 2 and len(seen) == 1
 
 
@@ -123,18 +157,21 @@ def test_only_what_is_new_is_read(tmp_path, monkeypatch):
   ],
   ids=("cut off", "empty", "no text", "a field", "a column", "a row", "rows", "origin", "fields"),
 )
-def test_a_damaged_record_is_left_and_named_and_counts_for_none(tmp_path, warnings, damage):
+def test_a_damaged_record_is_named_once_and_set_aside_and_its_rows_done_again(
+  tmp_path, warnings, damage
+):
   write(tmp_path, row(seed=0))
   (path,) = records(tmp_path)
   write(tmp_path, row(seed=1))
   damaged = damage(path.read_bytes())
   assert damaged != path.read_bytes()
   path.write_bytes(damaged)
-  assert values(tmp_path) == {point(seed=1): 1.5}
-  assert path.read_bytes() == damaged
+  for _ in range(2):
+    assert values(tmp_path) == {point(seed=1): 1.5}
+  aside = tmp_path / "damaged" / path.name
+  assert aside.read_bytes() == damaged and not path.exists()
   (warning,) = warnings
-  assert str(path) in warning and "is damaged" in warning
-  # The same rows, done again, mend it.
+  assert str(path) in warning and "is damaged" in warning and str(aside) in warning
   write(tmp_path, row(seed=0))
   assert values(tmp_path) == {point(seed=0): 1.5, point(seed=1): 1.5}
   assert len(records(tmp_path)) == 2 and len(warnings) == 1
@@ -144,9 +181,7 @@ def test_a_damaged_record_is_left_and_named_and_counts_for_none(tmp_path, warnin
   "content, told",
   [
     ([{"model": "ann"}], "an older format (without a number"),
-    ({"rows": []}, "an older format (without a number"),
-    ({"format": 99}, "another format (99, where this version has 1)"),
-    (17, "an older format"),
+    ({"format": 99}, "a later format (99, where this version has 1)"),
   ],
 )
 def test_another_format_is_refused_and_untouched(tmp_path, content, told):

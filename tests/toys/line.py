@@ -7,6 +7,7 @@ from qnn_jax import command
 from qnn_jax.experiment import Experiment
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.points import Row, Worked
+from qnn_jax.sweeps.possible import POSITIVE, SEED, Possible
 from qnn_jax.sweeps.task import Task
 
 
@@ -27,7 +28,8 @@ def run(group, job):
     yield Row(point, {"error": error}, "ok" if finite else "diverged")
 
 
-TASK = Task("line", {"slopes": "slope", "seeds": "seed"}, run)
+POSSIBLE = Possible({"error": POSITIVE}, {"seed": SEED})
+TASK = Task("line", {"slopes": "slope", "seeds": "seed"}, run, possible=POSSIBLE)
 
 if __name__ == "__main__":
   command.main(Experiment(TASK, check=check))

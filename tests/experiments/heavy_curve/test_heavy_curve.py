@@ -120,7 +120,10 @@ def test_what_is_missing_is_made_again_and_nothing_else(copy, whole):
   content = json.loads(record.read_text())
   content["rows"] = [row for row in content["rows"] if row[2] != 1]
   record.unlink()
-  record.with_name(f"part-{checksum(content)}.json").write_text(json.dumps(content))
+  part = f"part-{checksum(content)}"
+  record.with_name(f"{part}.json").write_text(json.dumps(content))
+  params = copy / "params" / f"{record.stem}.npz"
+  params.rename(params.with_stem(part))
   (group,) = run(EXPERIMENT, config, copy)
   assert [point.values for point in group.points] == [("heavy", 0.03, 1), ("heavy", 0.1, 1)]
   for point, metrics in rows_of(whole).items():

@@ -72,7 +72,7 @@ def test_orders():
 def quadratic(name):
   program, points = lanes_of(name)
   params = program.params(points)
-  state = program.started(points, program.trainer.start(params, program.rates(points)))
+  state = program.trainer.start(program.starting(points, params), program.rates(points))
   full = np.moveaxis(np.asarray(state["tails"][0]["q"]), -1, 0)[: len(points)]  # [S, C, h, h]
   return params[0]["layers"], full
 

@@ -1,0 +1,279 @@
+"""A record: the rows that were finished together and share their fields, as a file of JSON.
+
+  {"format": 1, "experiment": "table4", "fields": {"learning_rate": 0.01, ...}, "axes": ["model", ...],
+   "metrics": ["accuracy"], "rows": [["ann", ..., 0, 91.2, "ok"], ...], "params": false,
+   "origin": {"finished": ..., "seconds": ..., "device": ..., "versions": {...}}}
+
+Its name ends with a checksum of all but the origin: the same rows, done again, are the same file.
+"""
+
+import functools
+import importlib.metadata
+import json
+import math
+import pathlib
+import platform
+import re
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps import damage
+from qnn_jax.sweeps.damage import Damaged
+from qnn_jax.sweeps.points import Fields, Row
+from qnn_jax.sweeps.possible import Possible, scalar
+
+FORMAT = 1
+"""Of records, checkpoints, leases and kept parameters alike; another one is refused, untouched."""
+
+_KINDS = {
+  "format": int, "experiment": str, "fields": dict, "axes": list, "metrics": list, "rows": list,
+  "params": bool, "origin": dict,
+}  # fmt: skip
+_ATOMS = {str, int, float, bool, type(None)}
+_DEEPEST = 20  # lists within lists: more is no metric, and Python's own limit is not far
+_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Expected(NamedTuple):
+  """What an experiment's records are."""
+
+  experiment: str
+  axes: tuple[str, ...]
+  possible: Possible
+
+
+def content_of(
+  expected: Expected, fields: Fields, rows: Sequence[Row], keep_params: bool
+) -> dict[str, Any]:
+  """A record of these rows, all of these fields, without its origin."""
+  metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+  return {
+    "format": FORMAT,
+    "experiment": expected.experiment,
+    "fields": fields.values,
+    "axes": list(expected.axes),
+    "metrics": metrics,
+    "rows": [
+      [*row.point.values, *(_finite(row.metrics.get(name)) for name in metrics), row.status]
+      for row in rows
+    ],
+    "params": keep_params,
+  }
+
+
+def check(content: Mapping[str, Any], expected: Expected) -> None:
+  """ValueError for rows that would be impossible to read again: a mistake of the task."""
+  if why := _fault_of_rows(json.loads(json.dumps(content)), expected):
+    raise ValueError(f"{expected.experiment} gave rows that its task calls impossible: {why}")
+
+
+def text_of(content: Mapping[str, Any], seconds: float) -> str:
+  """The file of a record that took so long, and was finished now and here."""
+  return json.dumps({**content, "origin": _origin(seconds)}).replace("], [", "],\n[")
+
+
+def name_of(content: Mapping[str, Any], rows: Sequence[Row]) -> str:
+  """The name of its file."""
+  return f"{_slug([row.point for row in rows])}-{checksum(content)}.json"
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+  """Of all but where it came from, which is another one each time: the end of a record's name."""
+  text = json.dumps({key: value for key, value in record.items() if key != "origin"})
+  return f"{zlib.crc32(text.encode()):08x}"
+
+
+def read(path: pathlib.Path, expected: Expected | None = None) -> dict[str, Any]:
+  """A record, checked: all is there, and can be; if it is of the experiment that is expected, by its task.
+
+  Raises:
+    FileNotFoundError: it is gone.
+    Unreadable: it cannot be read now.
+    Damaged: it is no record, or not what was written, or what cannot be.
+    InputError: it is of another format, and may be whole.
+  """
+  data, status = damage.read_file(path)
+  try:
+    record = json.loads(data.decode("utf-8"))
+    _refuse_other_format(path, record)
+    if why := _fault(path, data, record, expected):
+      raise Damaged(why, status)
+    return record
+  except (ValueError, RecursionError) as error:
+    if isinstance(error, InputError):
+      raise
+    raise Damaged(_reason(error), status) from None
+
+
+def _reason(error):
+  if isinstance(error, RecursionError):
+    return "it is nested too deeply"
+  if isinstance(error, UnicodeError):
+    return "it is no text"
+  return " ".join(str(error).split())[:200]
+
+
+def _refuse_other_format(path, record):
+  of_former = isinstance(record, list) and record and all(isinstance(row, dict) for row in record)
+  found = record.get("format") if isinstance(record, dict) else None
+  if of_former or (type(found) is int and FORMAT < found < 1000):
+    raise InputError(
+      f"{path} is a record of {'an older' if of_former else 'a later'} format "
+      f"({'without a number' if of_former else found}, where this version has {FORMAT}); "
+      "name another --workdir, or use the version that wrote it"
+    )
+
+
+def _fault(path, data, record, expected):
+  """What is wrong with a record, in words; "" if nothing is."""
+  if not isinstance(record, dict) or not all(
+    type(record.get(name)) is kind for name, kind in _KINDS.items()
+  ):
+    return "it is no record"
+  if record["format"] != FORMAT or record.keys() != _KINDS.keys():
+    return "it is no record"
+  if not path.stem.endswith(f"-{checksum(record)}"):
+    return "it is not what was written"
+  if _HALF_A_CHARACTER.search(data):  # two of them are one, such as an emoji; one alone is none
+    json.dumps(record, ensure_ascii=False).encode("utf-8")
+  if _is_deep(record["fields"]):
+    return "its fields cannot be"
+  if not _is_origin(record["origin"]):
+    return "its origin cannot be"
+  return _fault_of_rows(record, expected)
+
+
+def _fault_of_rows(record, expected):
+  axes, metrics, rows = record["axes"], record["metrics"], record["rows"]
+  possible = Possible()
+  if expected is not None and record["experiment"] == expected.experiment:
+    possible = expected.possible
+    if tuple(axes) != expected.axes:
+      return f"its axes are {_shown(axes)}, not {_shown(list(expected.axes))}"
+  names = [*axes, *metrics]
+  if not all(type(name) is str for name in names) or len(set(names)) < len(names):
+    return "its columns cannot be"
+  if possible.metrics and set(metrics) != possible.metrics.keys():
+    return f"its metrics are {_shown(metrics)}, not {_shown(list(possible.metrics))}"
+  if not (axes and rows) or not all(
+    type(row) is list and len(row) == len(names) + 1 for row in rows
+  ):
+    return "its rows cannot be"
+  *columns, statuses = zip(*rows)
+  for status in statuses:
+    if type(status) is not str or status not in possible.statuses:
+      return f"status cannot be {_shown(status)}"
+  for name, column in zip(axes, columns):
+    check, types = possible.axes.get(name, scalar), set(map(type, column))
+    # True equals 1, so that only of one type values are told apart by what they equal.
+    for value in dict.fromkeys(column) if len(types) == 1 and types <= _ATOMS else column:
+      if type(value) not in _ATOMS or not _can_be(check, value):
+        return f"{name} cannot be {_shown(value)}"
+  points = list(zip(*columns[: len(axes)]))
+  if len(set(points)) < len(points):
+    return "it has a run twice"
+  for name, column in zip(metrics, columns[len(axes) :]):
+    check = possible.metrics.get(name, _is_some_value)
+    for value, status in zip(column, statuses):
+      if not _can_be(check, value) and (value is not None or status != "diverged"):
+        return f"{name} cannot be {_shown(value)}"
+  if possible.fits:
+    for row in rows:
+      of_point = record["fields"] | dict(zip(axes, row))
+      of_run = dict(zip(metrics, row[len(axes) :]), status=row[-1])
+      if not _can_be(lambda run, point=of_point: possible.fits(point, run), of_run):
+        return f"a row is not of its point: {_shown(row[: len(axes)])}"
+  return ""
+
+
+def _is_origin(origin):
+  seconds, finished = origin.get("seconds"), origin.get("finished")
+  return (
+    type(seconds) in (int, float)
+    and 0 <= seconds < 1e12
+    and type(finished) in (int, float)
+    and abs(finished) < 1e15
+    and all(type(origin.get(name, "")) is str for name in ("host", "device"))
+    and type(origin.get("versions", {})) is dict
+  )
+
+
+def _can_be(check, value):
+  try:
+    return check(value)
+  except Exception:  # a check of a task's own, which compares a text with a number, say
+    return False
+
+
+def _is_some_value(value):
+  if isinstance(value, (list, dict)):
+    return not _is_deep(value) and all(
+      _is_some_value(v) for v in (value.values() if isinstance(value, dict) else value)
+    )
+  return type(value) is bool or scalar(value)
+
+
+def _is_deep(value, left=_DEEPEST):
+  if not isinstance(value, (list, dict)):
+    return False
+  within = value.values() if isinstance(value, dict) else value
+  return not left or any(_is_deep(v, left - 1) for v in within)
+
+
+def _shown(value):
+  text = ascii(value)
+  return text if len(text) < 60 else f"{text[:57]}..."
+
+
+def _slug(points):
+  """What the points have in common, and the first of the rest, as a part of a file's name."""
+  parts = []
+  for name, *values in zip(points[0].names, *(point.values for point in points)):
+    if name == points[0].names[-1] or len(set(values)) == 1:
+      parts.append(f"{name}{values[0]}")
+  return re.sub(r"[^A-Za-z0-9_.+-]", "_", "-".join(parts))[:120].lstrip(".")
+
+
+def _origin(seconds):
+  return {
+    "finished": round(time.time(), 3),
+    "seconds": round(seconds, 3),
+    "host": platform.node(),
+    "device": _device(),
+    "versions": _versions(),
+  }
+
+
+def _finite(value):
+  """The value as strict JSON has it: None for what is no finite number."""
+  if isinstance(value, (list, tuple)):
+    return [_finite(v) for v in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@functools.cache
+def _device():
+  device = jax.local_devices()[0]
+  if device.platform != "cpu":
+    return device.device_kind
+  try:
+    info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return re.findall(r"^model name\s*: (.*)$", info, re.MULTILINE)[0]
+  except (OSError, IndexError):
+    return platform.machine()
+
+
+@functools.cache
+def _versions():
+  found = {"python": platform.python_version()}
+  for name in ("qnn_jax", "jax", "jaxlib", "flax", "numpy"):
+    try:
+      found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      found[name] = "from a checkout"
+  return found

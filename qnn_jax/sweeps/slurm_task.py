@@ -1,0 +1,87 @@
+"""A task of a Slurm array: the command, in a process of its own, and after a signal the way back into the queue.
+
+submitit pickles this module by value, so that it starts at once and takes little memory: it imports nothing
+but the standard library. Slurm signals every process of a task, so that the command has each signal as well, saves
+what it can and ends: nothing needs to be passed on, and the same signal twice would cut that short.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+_STOPS = (signal.SIGTERM, signal.SIGUSR1)
+_FRUITLESS = 3  # so many time limits in a row may pass without anything new on disk
+
+
+class ArrayTask:
+  """What submitit calls in a task.
+
+  A time limit or a preemption that gives notice puts the task back into the queue, where it carries on. Slurm
+  itself does so when a node fails or where the partition's PreemptMode is REQUEUE; after scancel nobody does.
+  """
+
+  def __init__(self, command: list[str], cwd: str, workdir: str, mark: str):
+    """`mark` is a file of this task's own, which counts its fruitless time limits."""
+    self.command, self.cwd, self.workdir, self.mark = command, cwd, workdir, mark
+
+  def __call__(self) -> None:
+    """Runs the command; SystemExit with its status if that is not 0."""
+    signals: list[int] = []
+    for number in _STOPS:  # in the place of submitit's own, which let SIGTERM pass
+      signal.signal(number, lambda number, _: signals.append(number))
+    before = self._results()
+    code = subprocess.call(self.command, cwd=self.cwd)
+    if code == 0:
+      return
+    if signals or code in (*(-n for n in _STOPS), *(128 + n for n in _STOPS)):
+      self._stopped(bool(self._results() - before))
+    sys.exit(code if code > 0 else 128 - code)
+
+  def _stopped(self, fruitful: bool) -> None:
+    job = _job()
+    if job.get("JobState") != "RUNNING":  # scancel, or Slurm is putting it back itself
+      print(f"stopped, and left to Slurm ({job.get('JobState', 'which does not answer')})")
+      return
+    mark = pathlib.Path(self.mark)
+    if fruitful or job.get("PreemptTime", "None") != "None":
+      mark.unlink(missing_ok=True)
+    else:
+      fruitless = 1 + (int(mark.read_text() or 0) if mark.exists() else 0)
+      if fruitless >= _FRUITLESS:
+        mark.unlink(missing_ok=True)
+        print(
+          f"{fruitless} times in a row the time limit has come before anything new was on disk: not put "
+          "back into the queue; submit again with more --slurm_time"
+        )
+        return
+      mark.write_text(str(fruitless))
+    me = _array_task()
+    done = subprocess.run(["scontrol", "requeue", me], check=False, capture_output=True, text=True)
+    print(
+      f"could not put {me} back into the queue: {done.stderr.strip()}"
+      if done.returncode
+      else f"{me} is back in the queue"
+    )
+
+  def _results(self) -> set[str]:
+    found: set[str] = set()
+    for name in ("records", "checkpoints"):
+      with contextlib.suppress(OSError):
+        found.update(os.listdir(os.path.join(self.workdir, name)))
+    return found
+
+
+def _array_task() -> str:
+  """JOBID_TASKID, by which Slurm knows a task of an array."""
+  array = os.environ.get("SLURM_ARRAY_JOB_ID")
+  return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _job() -> dict[str, str]:
+  show = ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]]
+  done = subprocess.run(show, check=False, capture_output=True, text=True)
+  return dict(re.findall(r"(\w+)=(\S*)", done.stdout))
