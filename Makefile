@@ -9,13 +9,19 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 comma := ,
 LAYERS ?= 128x784x10,256x256x10,256x64x64,512x512x64
 
-.PHONY: table4 test fast lint experiments bench clean
+.PHONY: table4 test slurm fast lint experiments bench clean
 
 table4: $(VENV)/installed
 	$(BIN)/python -m experiments.table4 $(ARGS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+# tests/slurm with a Slurm of one node on this machine: as root, on Debian or Ubuntu.
+slurm: $(VENV)/installed
+	scripts/cluster/one_node_slurm.sh start
+	$(BIN)/python -m pytest -n 0 tests/slurm $(ARGS); status=$$?; \
+	  scripts/cluster/one_node_slurm.sh stop && exit $$status
 
 # A newcomer's minute: the test files and tests marked `fast`; see CONTRIBUTING.md.
 fast: $(VENV)/installed
@@ -49,4 +55,4 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-newest build *.egg-info
+	rm -rf .venv .venv-newest .venv-sky build *.egg-info
