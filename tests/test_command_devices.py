@@ -32,7 +32,7 @@ def test_net_parts(tmp_path, more):
 
 def test_net_parts_of_a_measurement(tmp_path):
   args = "--net_parts=2", "--dry_run", "--config.fails=True", f"--workdir={tmp_path}/run"
-  assert "the measured run failed: ValueError: 2 parts" in run("parts.py", *args).stderr
+  assert "the measured run failed: ValueError: 2 parts" in run("parts.py", *args).stdout
 
 
 @pytest.mark.parametrize("count", (0, 5))
