@@ -46,6 +46,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.method = "block"  # or 'scan', the plain form: the same results, many times slower
   config.block = 60
   config.sub_block = 6
+  config.tails = (
+    "auto"  # or 'kernel', 'fused', 'modules': who computes what is behind the first layer
+  )
+  config.precision = "highest"  # of products on a GPU or TPU; or 'high', 'default'
   config.keep_params = False  # True: the parameters of every run too, see sweeps.trained.load_model
   if preset == "quick":
     config.train_sizes = (600, 1200)

@@ -22,7 +22,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   learning(config)
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
-  Method(config.method, config.block, config.sub_block)
+  Method(config.method, config.block, config.sub_block, config.tails, config.precision)
   memory(max(config.hidden))
   block(config, max(config.train_sizes))
 

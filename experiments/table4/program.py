@@ -52,7 +52,7 @@ class Program:
     parts = sharded.parts_of(nets, sharded.asked_parts())
     make = lambda fleet: self.make_trainer(fleet, constants)
     self.trainer = sharded.make_trainer(make, self.fleet, parts)
-    self.evaluate = sharded.make_evaluate(self.fleet, parts)
+    self.evaluate = sharded.make_evaluate(self.fleet, parts, self.method.precision)
     self.lanes_a_test = sharded.lanes_at_once(parts)
     self.available = len(train[0])
     self.data = tuple(map(self.trainer.place, train))
@@ -107,8 +107,8 @@ class Program:
 
 def method_of(values: dict[str, Any]) -> per_sample.Method:
   """The method that the fields name, as far as they do."""
-  names = {"method": "name", "block": "block", "sub_block": "sub_block"}
-  return per_sample.Method(**{names[k]: values[k] for k in names if k in values})
+  names = {"method": "name"} | {k: k for k in ("block", "sub_block", "tails", "precision")}
+  return per_sample.Method(**{name: values[k] for k, name in names.items() if k in values})
 
 
 def on_device(

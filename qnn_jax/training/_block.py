@@ -1,36 +1,98 @@
-"""The block trainer, exact block SGD: first layers by large products, tails a sub-block at a time.
+"""The block trainer, exact block SGD: first layers by large products, heads a block or a sub-block at a time.
 
-See per_sample.py for the equations, and _tails.py for what a tail is.
+See per_sample.py for the equations. A net's head is a tail (_tails.py), which takes a sub-block at a time,
+or goes with those of its kind into a kernel (_kernel.py), which takes a whole block.
 """
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile
+from qnn_jax.training import _compile, _kernel
 from qnn_jax.training._tails import Tail, from_lanes, to_lanes
-from qnn_jax.training._trainer import Trainer, checked, one_hot
+from qnn_jax.training._trainer import Trainer, checked, one_hot, precisely
 from qnn_jax.training.constant import Constant
-from qnn_jax.training.fleet import Fleet
+from qnn_jax.training.fleet import Fleet, Net
 
 
-def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Constant) -> Trainer:
-  """The trainer of nets whose first layers are affine, with these tails."""
-  widths = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in fleet.nets]
-  cuts = list(itertools.accumulate(widths))[:-1]
+class _Layout(NamedTuple):
+  """Whose columns stand where in the product of all first layers: tails' nets first, then kind by kind.
+
+  Attributes:
+    order: the nets' places in `fleet.nets`, as their columns come.
+    widths: how many columns each has, padded where a kernel takes it.
+    tails: how many columns the tails have.
+    kinds: places in `fleet.nets` of the nets of each kernel.
+  """
+
+  order: list[int]
+  widths: list[int]
+  tails: int
+  kinds: list[list[int]]
+
+  @property
+  def cuts(self) -> list[int]:
+    """Where the columns of one net end and those of the next begin."""
+    return list(itertools.accumulate(self.widths))[:-1]
+
+
+def _layout(nets: Sequence[Net], tails: Sequence[Tail | None]) -> _Layout:
+  width = lambda net: net.hidden if isinstance(net.hidden, int) else net.hidden[0]
+  by_tail = [i for i, tail in enumerate(tails) if tail]
+  kinds: dict[str, list[int]] = {}
+  for i, tail in enumerate(tails):
+    if not tail:
+      kinds.setdefault(nets[i].head, []).append(i)
+  widths = [width(nets[i]) for i in by_tail]
+  of_tails = sum(widths)
+  for of_kind in kinds.values():
+    widths += [_kernel.width([nets[i] for i in of_kind])] * len(of_kind)
+  return _Layout(by_tail + sum(kinds.values(), []), widths, of_tails, list(kinds.values()))
+
+
+def block_trainer(
+  fleet: Fleet,
+  tails: list[Tail | None],
+  sub_block: int,
+  constants: Constant,
+  platform: str,
+  precision: str,
+) -> Trainer:
+  """The trainer of nets whose first layers are affine.
+
+  Args:
+    fleet: the nets.
+    tails: of each net; None for one whose head a kernel takes.
+    sub_block: samples that a tail takes at once.
+    constants: inputs that are the same in every sample.
+    platform: 'cpu', 'gpu' or 'tpu', what the programs are for.
+    precision: of the products there.
+  """
+  layout = _layout(fleet.nets, tails)
+  of_kind = [[fleet.nets[i] for i in kind] for kind in layout.kinds]
+  by_tail = [i for i, tail in enumerate(tails) if tail]
 
   def start(params, rates):
-    first = [p["layers"][0] for p in params]
-    start_kernel = jnp.concatenate([layer["kernel"] for layer in first], -1)  # [S, n, columns]
-    start_bias = jnp.concatenate([layer["bias"] for layer in first], -1)
+    first = [params[i]["layers"][0] for i in layout.order]
+    pad = lambda a, width: jnp.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, width - a.shape[-1])])
+    side_by_side = lambda name: jnp.concatenate(
+      [pad(layer[name], width) for layer, width in zip(first, layout.widths)], -1
+    )
+    start_kernel, start_bias = side_by_side("kernel"), side_by_side("bias")  # [S, n, columns]
     kernel, bias = constants.merge(start_kernel, start_bias)
     return {
       "kernel": kernel,
       "bias": bias,
-      "tails": [tail.start(p) for tail, p in zip(tails, params)],
+      "tails": [tail.start(p) for tail, p in zip(tails, params) if tail],
+      "kinds": [
+        _kernel.start(fleet, nets, [params[i] for i in kind])
+        for nets, kind in zip(of_kind, layout.kinds)
+      ],
       "rates": checked(fleet, params, rates),
       # What the constant inputs' weights are told from in the end.
       "start": {"kernel": start_kernel[:, ~constants.varies], "bias": start_bias},
@@ -38,12 +100,19 @@ def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Co
 
   def finish(state):
     kernel, bias = constants.separate(state["kernel"], state["bias"], **state["start"])
-    kernels, biases = jnp.split(kernel, cuts, -1), jnp.split(bias, cuts, -1)
+    kernels, biases = jnp.split(kernel, layout.cuts, -1), jnp.split(bias, layout.cuts, -1)
     lanes = len(bias)
-    return [
-      {"layers": {**tail.finish(s, lanes)["layers"], 0: {"kernel": kernel, "bias": bias}}}
-      for tail, s, kernel, bias in zip(tails, state["tails"], kernels, biases)
-    ]
+    mine = [(i, tail) for i, tail in enumerate(tails) if tail]
+    behind = {i: tail.finish(of, lanes) for (i, tail), of in zip(mine, state["tails"])}
+    for nets, kind, of_state in zip(of_kind, layout.kinds, state["kinds"]):
+      behind |= zip(kind, _kernel.finish(fleet, nets, of_state))
+    found = {}
+    for i, kernel, bias in zip(layout.order, kernels, biases):
+      hidden = fleet.nets[i].hidden
+      h = hidden if isinstance(hidden, int) else hidden[0]
+      first = {"kernel": kernel[..., :h], "bias": bias[..., :h]}
+      found[i] = {"layers": {**behind[i]["layers"], 0: first}}
+    return [found[i] for i in range(len(fleet.nets))]
 
   def samples(inputs, valid):
     return fleet.as_inputs(inputs) * valid[:, None]  # [S or 1, B, k]
@@ -57,6 +126,18 @@ def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Co
     valid = chunk.valid.astype(fleet.dtype)
     return chunk._replace(gram=jax.lax.map(gram, (chunk.order, valid)))
 
+  def heads(state, rates, z0, gram, labels, valid):
+    states, steps, rest = state["tails"], [], (gram, labels, valid)
+    if by_tail:
+      mine, cuts = [tails[i] for i in by_tail], layout.cuts[: len(by_tail) - 1]
+      z_tails = z0[..., : layout.tails] if of_kind else z0
+      states, new = _by_tails(fleet, mine, cuts, sub_block, states, rates, z_tails, *rest)
+      steps.append(new)
+    z_kinds = z0[..., layout.tails :] if of_kind else z0
+    kinds, new = _by_kernels(fleet, of_kind, state["kinds"], rates, z_kinds, *rest, platform)
+    steps += new
+    return states, kinds, steps[0] if len(steps) == 1 else jnp.concatenate(steps, -1)
+
   def run(state, inputs, labels, chunk):
     if chunk.gram is None:
       raise InputError(
@@ -68,11 +149,15 @@ def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Co
 
     def step(state, block):
       inputs, labels, valid, gram = block
-      x, y = samples(inputs, valid), one_hot(labels, fleet)
       # From here on every lane has its own, in a shared order too: that is no slower on a CPU.
-      x, gram, y = (jnp.broadcast_to(a, (lanes, *a.shape[1:])) for a in (x, gram, y))
-      rates = fixed["rates"], constants.weight
-      return _block_step(rates, tails, cuts, sub_block, state, x, gram, y, valid), None
+      of_lanes = lambda a: jnp.broadcast_to(a, (lanes, *a.shape[1:]))
+      x, gram, labels = of_lanes(samples(inputs, valid)), of_lanes(gram), of_lanes(labels)
+      kernel, bias = state["kernel"], state["bias"]  # [S, k, columns], [S, columns]
+      z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
+      states, kinds, steps = heads(state, fixed["rates"], z0, gram, labels, valid)
+      bias = bias - constants.weight * steps.sum(1)
+      kernel = _add(kernel, x, steps, platform)
+      return {"kernel": kernel, "bias": bias, "tails": states, "kinds": kinds}, None
 
     # All of the chunk's samples at once: they lie anywhere in memory, and a loop that does nothing but
     # fetch them has more of them under way.
@@ -80,6 +165,9 @@ def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Co
     blocks = *fetched, chunk.valid.astype(fleet.dtype), chunk.gram
     return jax.lax.scan(step, state, blocks)[0] | fixed
 
+  start, prepare, run, finish = (
+    precisely(function, platform, precision) for function in (start, prepare, run, finish)
+  )
   return Trainer(
     start=_compile.jit(start, level=0),
     prepare=_compile.jit(prepare),
@@ -88,15 +176,15 @@ def block_trainer(fleet: Fleet, tails: list[Tail], sub_block: int, constants: Co
   )
 
 
-def _block_step(rates, tails, cuts, sub_block, state, x, gram, y, valid):
-  """One block: x [S, B, k], gram [S, B, B], y [S, B, C], valid [B]; rates eta [S] and the bias's weight."""
-  eta, weight = rates
-  kernel, bias = state["kernel"], state["bias"]  # [S, k, columns], [S, columns]
-  lanes, size, _ = y.shape
+def _by_tails(fleet, tails, cuts, sub_block, states, rates, z0, gram, labels, valid):
+  """(the tails' states, eta Delta) after one block, sub-block by sub-block.
+
+  z0 [S, B, columns], gram [S, B, B], labels [S, B], valid [B], rates [S].
+  """
+  lanes, size, _ = z0.shape
   b = math.gcd(sub_block, size)
-  z0 = x @ kernel + bias[:, None]  # Z0 = X W0 + b0
-  y, etas = to_lanes(y), to_lanes(eta)
-  before = jnp.tril(jnp.ones((b, b), x.dtype), -1)
+  y, etas = to_lanes(one_hot(labels, fleet)), to_lanes(rates)
+  before = jnp.tril(jnp.ones((b, b), z0.dtype), -1)
 
   def take(a, i, axis):
     return jax.lax.dynamic_slice_in_dim(a, i * b, b, axis)
@@ -114,14 +202,31 @@ def _block_step(rates, tails, cuts, sub_block, state, x, gram, y, valid):
     new = from_lanes(etas * jnp.concatenate([delta for _, delta in here], 1), lanes)
     return (jax.lax.dynamic_update_slice_in_dim(steps, new, i * b, 1), [s for s, _ in here]), None
 
-  carry = (jnp.zeros_like(z0), state["tails"])  # eta Delta, and the tails' states
+  carry = (jnp.zeros_like(z0), states)  # eta Delta, and the tails' states
   (steps, states), _ = jax.lax.scan(sub_step, carry, jnp.arange(size // b))
-  bias = bias - weight * steps.sum(1)
-  return {"kernel": _add(kernel, x, steps), "bias": bias, "tails": states}
+  return states, steps
 
 
-def _add(kernel, x, steps):
-  """W = W0 - X^T (eta Delta), one lane after another: the product of all would not fit a cache."""
+def _by_kernels(fleet, kinds, states, rates, z0, gram, labels, valid, platform):
+  """(the kinds' states, eta Delta) after one block, a launch a kind; shapes as in `_by_tails`."""
+  lanes, size, _ = z0.shape
+  behind, steps, first = [], [], 0
+  for nets, state in zip(kinds, states):
+    wide = state["kernel"].shape[-1]
+    z = z0[..., first : first + len(nets) * wide].reshape(lanes, size, len(nets), wide)
+    state, new = _kernel.run(
+      fleet, nets, state, rates, z.swapaxes(1, 2), gram, labels, valid, platform
+    )
+    behind.append(state)
+    steps.append(new.swapaxes(1, 2).reshape(lanes, size, -1))
+    first += len(nets) * wide
+  return behind, steps
+
+
+def _add(kernel, x, steps, platform):
+  """W = W0 - X^T (eta Delta); on a CPU one lane after another: the product of all would not fit a cache."""
+  if platform != "cpu":
+    return kernel - jnp.einsum("sbk,sbc->skc", x, steps)
 
   def one(i, kernel):
     of = lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False)

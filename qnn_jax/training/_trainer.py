@@ -1,5 +1,6 @@
 """What the trainers of per_sample.py have in common: their samples and their functions."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,6 +36,26 @@ class Trainer(NamedTuple):
   run: Callable[[Any, jax.Array, jax.Array, Chunk], Any]
   finish: Callable[[Any], list[Params]]
   place: Callable[[jax.Array], Any] = lambda array: array
+
+
+PRECISIONS = ("highest", "high", "default")
+
+
+def precisely(function: Callable, platform: str, precision: str) -> Callable:
+  """The function, its matrix products at this precision where the platform would round them.
+
+  A CPU has one precision. By default an H100 rounds what it multiplies to TF32, 10 bits behind the point, and a
+  TPU to bfloat16, 7 bits.
+  """
+  if platform == "cpu":
+    return function
+
+  @functools.wraps(function)
+  def traced(*args):
+    with jax.default_matmul_precision(precision):
+      return function(*args)
+
+  return traced
 
 
 def checked(fleet: Fleet, params: list[Params], rates: jax.Array) -> jax.Array:

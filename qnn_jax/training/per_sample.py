@@ -11,7 +11,8 @@ Two methods walk the same trajectory, to rounding:
           Z0 = X W0 + b0 and G = X X^T + 1 are matrix products; what is sequential touches no array
           with an axis of inputs; the block ends with W = W0 - eta X^T Delta. Inside a block,
           sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
-          over the few samples of one, which is the tails' part (_tails.py, _fused.py). The samples
+          over the few samples of one, which is the tails' part (_tails.py, _fused.py); on a GPU or
+          TPU a kernel takes a whole block of it (_kernel.py). The samples
           come in the same order in every epoch, so G is made in the first and kept. Inputs that are
           the same in every sample stay out of the products (constant.py). The code is in _block.py.
 
@@ -32,15 +33,16 @@ from flax import nnx
 
 from qnn_jax import losses
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile, constant
+from qnn_jax.training import _compile, _trial, constant
 from qnn_jax.training._block import block_trainer
 from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, module_tail
-from qnn_jax.training._trainer import Chunk, Trainer, checked, one_hot
+from qnn_jax.training._trainer import PRECISIONS, Chunk, Trainer, checked, one_hot, precisely
 from qnn_jax.training.constant import Constant
 from qnn_jax.training.fleet import Fleet, Params
 
 METHODS = ("block", "scan")
+TAILS = ("auto", "kernel", "fused", "modules")
 
 # Samples in one call of the compiled program, about: one program then serves every training size,
 # and a call's own cost is a thousandth of its work.
@@ -60,17 +62,28 @@ class Method:
     block: B, samples between two products with all the inputs; a size it does not divide is padded
       with samples that change nothing.
     sub_block: b, samples a tail takes at once; B is rounded up to a multiple of it.
-    fused: whether nets that allow it use the hand-written tails, or all the modules' own gradient.
+    tails: who takes what is behind the first layer: 'kernel' (Pallas, _kernel.py) or 'fused' (_fused.py),
+      each for the nets that it fits, or 'modules', the modules' own gradient. 'auto' is 'fused' on a CPU;
+      elsewhere the kernel, where a block of it, tried at first use, gives what 'fused' gives.
+    precision: of matrix products on a GPU or TPU: 'highest' is float32; 'high' and 'default' round what is
+      multiplied, and are no longer the same trajectory to rounding. A CPU has one precision.
   """
 
   name: str = "block"
   block: int = 60
   sub_block: int = 6
-  fused: bool = True
+  tails: str = "auto"
+  precision: str = "highest"
 
   def __post_init__(self):
     if self.name not in METHODS:
       raise InputError(f"unknown method '{self.name}'; choose one of {', '.join(METHODS)}")
+    if self.tails not in TAILS:
+      raise InputError(f"unknown tails '{self.tails}'; choose one of {', '.join(TAILS)}")
+    if self.precision not in PRECISIONS:
+      raise InputError(
+        f"unknown precision '{self.precision}'; choose one of {', '.join(PRECISIONS)}"
+      )
     if self.block < 1 or self.sub_block < 1:
       raise InputError(
         f"block and sub_block must be at least 1, got block={self.block}, sub_block={self.sub_block}"
@@ -148,7 +161,9 @@ def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
   ]
 
 
-def make_trainer(fleet: Fleet, method: Method, constants: Constant | None = None) -> Trainer:
+def make_trainer(
+  fleet: Fleet, method: Method, constants: Constant | None = None, platform: str | None = None
+) -> Trainer:
   """The compiled functions that train `fleet` by `method`.
 
   Args:
@@ -156,30 +171,45 @@ def make_trainer(fleet: Fleet, method: Method, constants: Constant | None = None
     method: how the trajectory is computed.
     constants: of `constant.constant_inputs`; then `prepare` and `run` take only the inputs that
       vary, while parameters are of all inputs at both ends.
+    platform: 'cpu', 'gpu' or 'tpu', to compile for another than this process has; nothing is tried then.
 
   Raises:
     InputError: method 'block' with a net whose first layer is not affine.
   """
   constants = constants or constant.none(fleet.in_features)
   if method.name == "scan":
-    return _scan_trainer(fleet, constants)
+    return _scan_trainer(fleet, constants, platform or jax.default_backend(), method.precision)
   for net in fleet.nets:
     first = net.hidden_kind if isinstance(net.hidden_kind, str) else net.hidden_kind[0]
     if first != "ann":
       raise InputError(
         f"method 'block' needs an affine first layer, 'ann', got '{first}'; use method 'scan'"
       )
-  return block_trainer(fleet, make_tails(fleet, method), method.sub_block, constants)
+  here = platform or jax.default_backend()
+  tails = make_tails(fleet, method, here, tried=platform is None)
+  return block_trainer(fleet, tails, method.sub_block, constants, here, method.precision)
 
 
-def make_tails(fleet: Fleet, method: Method) -> list[Tail]:
-  """The tail of every net: the fast one where it fits."""
-  return [
-    fused_tail(net) if method.fused and fits(net) else module_tail(fleet, net) for net in fleet.nets
-  ]
+def make_tails(
+  fleet: Fleet, method: Method, platform: str, *, tried: bool = True
+) -> list[Tail | None]:
+  """The tail of every net, None for one that a kernel takes: the fast one where it fits."""
+  by_kernel = method.tails == "kernel" or (method.tails == "auto" and platform != "cpu")
+
+  def of(net):
+    if method.tails == "modules" or not fits(net):
+      return module_tail(fleet, net)
+    alike = [other for other in fleet.nets if fits(other) and other.head == net.head]
+    if by_kernel and (
+      method.tails == "kernel" or not tried or _trial.agrees(fleet, alike, method.block, platform)
+    ):
+      return None
+    return fused_tail(net)
+
+  return [of(net) for net in fleet.nets]
 
 
-def _scan_trainer(fleet, constants):
+def _scan_trainer(fleet, constants, platform, precision):
   def run_net(net, params, rates, inputs, labels, order):
     graphdef = fleet.graphdef(net)
 
@@ -211,6 +241,6 @@ def _scan_trainer(fleet, constants):
   return Trainer(
     start=_compile.jit(start, level=0),
     prepare=lambda inputs, chunk: chunk,
-    run=_compile.jit(run, donate_argnums=0),
+    run=_compile.jit(precisely(run, platform, precision), donate_argnums=0),
     finish=_compile.jit(lambda state: copy(state["params"]), level=0),
   )

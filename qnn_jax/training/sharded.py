@@ -21,7 +21,7 @@ import numpy as np
 
 from qnn_jax.errors import InputError
 from qnn_jax.training import _compile, devices
-from qnn_jax.training._trainer import Chunk, Trainer, check_rates
+from qnn_jax.training._trainer import Chunk, Trainer, check_rates, precisely
 from qnn_jax.training.evaluate import Evaluation, evaluate
 from qnn_jax.training.fleet import Fleet, Net, Params
 
@@ -120,15 +120,19 @@ def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence
   )
 
 
-def make_evaluate(fleet: Fleet, parts: Sequence[Part]) -> Callable[..., Evaluation]:
+def make_evaluate(
+  fleet: Fleet, parts: Sequence[Part], precision: str = "highest"
+) -> Callable[..., Evaluation]:
   """`evaluate` of the fleet, compiled, over the parts' devices; inputs and labels as the trainer's `place` has them."""
+  of = lambda fleet: precisely(
+    functools.partial(evaluate, fleet), parts[0].devices[0].platform, precision
+  )
   if _is_one(parts):
     # The images are arguments: as constants they would be folded while compiling, for seconds.
-    return _compile.jit(functools.partial(evaluate, fleet), level=1)
+    return _compile.jit(of(fleet), level=1)
   each: list[Any] = []
   for part in parts:
-    of_part = functools.partial(evaluate, _part_of(fleet, part))
-    spread = devices.over_runs(of_part, (0, None, None), 1, part.devices)
+    spread = devices.over_runs(of(_part_of(fleet, part)), (0, None, None), 1, part.devices)
     each.append(_compile.jit(spread, level=1))
 
   def call(params, inputs, labels):

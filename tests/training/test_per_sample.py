@@ -21,8 +21,9 @@ SIZE, EPOCHS = 50, 4  # 200 steps
 # Neither sub_block nor block divides the size, and block is no multiple of sub_block.
 METHODS = {
   "scan": Method("scan"),
-  "modules": Method("block", block=20, sub_block=6, fused=False),
+  "modules": Method("block", block=20, sub_block=6, tails="modules"),
   "fused": Method("block", block=20, sub_block=6),
+  "kernel": Method("block", block=20, sub_block=6, tails="kernel"),
 }
 FLEET = Fleet(
   nets=tuple(Net(head, 7) for head in HEADS),
@@ -256,11 +257,11 @@ def test_8_bit_pixels_are_divided_by_255_and_shifted(method):
   sub_block=st.integers(1, 12),
   epochs=st.integers(1, 2),
   shared=st.booleans(),
-  fused=st.booleans(),
+  tails=st.sampled_from(("fused", "modules", "kernel")),
 )
-def test_no_cut_changes_the_trajectory(size, block, sub_block, epochs, shared, fused):
+def test_no_cut_changes_the_trajectory(size, block, sub_block, epochs, shared, tails):
   fleet, seeds = dataclasses.replace(TINY, nets=(Net("heavy", 2),)), range(2)
-  method = Method("block", block, sub_block, fused)
+  method = Method("block", block, sub_block, tails)
   x, labels = data(fleet=fleet)
   orders = np.stack(
     [np.random.default_rng(0 if shared else seed).permutation(size) for seed in seeds]

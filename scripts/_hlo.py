@@ -1,0 +1,120 @@
+"""What a compiled program of an accelerator does, counted in the text of its optimised HLO."""
+
+import collections
+import re
+from typing import NamedTuple
+
+# Instructions that move names and no data, or none that a device would be given.
+_FREE = {
+  "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call",
+  "after-all", "copy-done", "slice-done", "async-done", "partition-id", "opt-barrier", "add-dependency",
+}  # fmt: skip
+_COLLECTIVES = (
+  "all-gather", "all-reduce", "all-to-all", "collective-permute", "collective-broadcast", "reduce-scatter",
+)  # fmt: skip
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+
+
+class Counted(NamedTuple):
+  """Of one call of a program.
+
+  Attributes:
+    launches: operations that the device is given one by one.
+    kernels: of them, those that are Pallas kernels.
+    collectives: of them, exchanges between devices.
+    trips: of every loop, in the order in which they stand.
+    cycles: XLA's own estimate for TPUs, without what is in Pallas kernels; 0 elsewhere.
+  """
+
+  launches: int
+  kernels: int
+  collectives: int
+  trips: list[int]
+  cycles: int
+
+
+def count(text: str) -> Counted:
+  """Counts what one call does, loops as often as they run; ValueError for a loop of unknown length."""
+  computations: dict[str, list[str]] = {}
+  entry, lines = "", []
+  for line in text.splitlines():
+    if match := _COMPUTATION.match(line):
+      lines = computations.setdefault(match.group(2), [])
+      entry = match.group(2) if match.group(1) else entry
+    elif line.startswith("  "):
+      lines.append(line)
+  trips: list[int] = []
+  found = _of(entry, computations, trips)
+  of = lambda name: found.get(name, 0)
+  return Counted(of("launches"), of("kernels"), of("collectives"), trips, of("cycles"))
+
+
+def _add(total, more, times=1):
+  for name, value in more.items():
+    total[name] += value * times
+
+
+def _trips(line, computations) -> int:
+  """How often a loop runs: as XLA says, or the only number that its condition compares with."""
+  known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+  if known:
+    return int(known.group(1))
+  condition = re.search(r"condition=%?([\w.\-]+)", line)
+  text = "\n".join(computations.get(condition.group(1), ())) if condition else ""
+  numbers = re.findall(r"s32\[\]\S* constant\((\d+)\)", text)
+  if len(numbers) != 1:
+    raise ValueError(f"a loop of unknown length: {line.strip()[:120]}")
+  return int(numbers[0])
+
+
+def _kind(line):
+  """What an instruction is, `%name = type kind(...)`, where the type may be a tuple of types."""
+  _, equals, rest = line.partition(" = ")
+  if not equals:
+    return ""
+  if rest.startswith("("):
+    depth = 0
+    for i, character in enumerate(rest):
+      depth += (character == "(") - (character == ")")
+      if not depth:
+        rest = rest[i:]
+        break
+  found = re.match(r"\S+ ([\w\-]+)\(", rest)
+  return found.group(1) if found else ""
+
+
+def _of(name: str, computations: dict[str, list[str]], trips: list[int]) -> dict[str, int]:
+  total: dict[str, int] = collections.defaultdict(int)
+  for line in computations[name]:
+    kind = _kind(line)
+    if not kind:
+      continue
+    if kind == "while":
+      often = _trips(line, computations)
+      trips.append(often)
+      body = re.search(r"body=%?([\w.\-]+)", line)
+      inside = _of(body.group(1), computations, trips) if body else {}
+      _add(total, inside, often)
+    elif kind == "conditional":
+      branches = re.findall(
+        r"(?:branch_computations=\{|true_computation=|false_computation=)([^}]+)", line
+      )
+      names = re.findall(r"%?([\w.\-]+)", " ".join(branches))
+      inner = [_of(n, computations, trips) for n in names if n in computations]
+      _add(total, max(inner, key=lambda c: c.get("launches", 0)) if inner else {})
+    elif kind == "call":
+      target = re.search(r"to_apply=%?([\w.\-]+)", line)
+      _add(total, _of(target.group(1), computations, trips) if target else {})
+    if kind in _FREE or kind.endswith("-done"):
+      continue
+    custom = re.search(r'custom_call_target="([^"]+)"', line)
+    if custom and custom.group(1) in ("AssumeGatherIndicesInBound", "ConcatBitcast"):
+      continue  # notes to the compiler
+    total["launches"] += 1
+    total["kernels"] += bool(
+      custom and custom.group(1) in ("__gpu$xla.gpu.triton", "tpu_custom_call")
+    )
+    total["collectives"] += kind.removesuffix("-start") in _COLLECTIVES
+    cycles = re.search(r'estimated_cycles":"(\d+)"', line)
+    total["cycles"] += int(cycles.group(1)) if cycles else 0
+  return total
