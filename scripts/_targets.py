@@ -41,7 +41,6 @@ class Target:
   Attributes:
     name: on the command line.
     platform: as `per_sample.make_trainer` takes it.
-    topology: what JAX is asked for.
     extra: of this project, with what compiling for it needs.
     launch_us: microseconds that a kernel's launch, or an operation, takes at least and at most.
     sample_us: microseconds that the kernel of a head takes for one sample of one program, likewise.
@@ -52,7 +51,6 @@ class Target:
 
   name: str
   platform: str
-  topology: dict
   extra: str
   launch_us: tuple[float, float]
   sample_us: tuple[float, float]
@@ -83,12 +81,12 @@ class Target:
 
 TARGETS = {
   "h100": Target(
-    "h100", "gpu", {}, "compile-cuda", (2.0, 5.0), (1.6, 2.6), 132, 67e12 / 3,
+    "h100", "gpu", "compile-cuda", (2.0, 5.0), (1.6, 2.6), 132, 67e12 / 3,
     "2 to 5 us a launch; 1.6 to 2.6 us a sample in the QNN kernel, five sums across eight warps one after "
     "another and 64 numbers of Q a thread, and no more for the others; a third of 67 TFLOP/s in products",
   ),
   "v5e": Target(
-    "v5e", "tpu", {}, "compile-tpu", (1.0, 3.0), (0.3, 0.6), 1, 197e12 / 6 / 3,
+    "v5e", "tpu", "compile-tpu", (1.0, 3.0), (0.3, 0.6), 1, 197e12 / 6 / 3,
     "1 to 3 us an operation; 0.3 to 0.6 us a sample and program in the kernels, which a core takes one after "
     "another; products in six passes of bfloat16 at a third of 197 TFLOP/s",
   ),

@@ -26,7 +26,6 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from qnn_jax import ops
-from qnn_jax.training._fused import fits
 from qnn_jax.training.fleet import Fleet, Net
 
 State = dict[str, jax.Array]
@@ -36,8 +35,6 @@ State = dict[str, jax.Array]
 _WARPS = {"qnn": 8}
 _FEW_WARPS = 4
 
-__all__ = ["fits", "finish", "padded", "run", "start", "width"]
-
 
 def padded(size: int) -> int:
   """The least power of two that is not smaller."""
@@ -45,7 +42,7 @@ def padded(size: int) -> int:
 
 
 def width(nets: Sequence[Net]) -> int:
-  """h, padded, of nets that `fits`."""
+  """h, padded, of nets that the kernel takes, those of `_fused.fits`."""
   return padded(max(net.hidden for net in nets if isinstance(net.hidden, int)))
 
 
