@@ -24,7 +24,11 @@ from qnn_jax.training.per_sample import Method
 assert jax.local_device_count() == 4
 
 SIZE, AVAILABLE, EPOCHS = 45, 60, 2
-METHODS = {"scan": Method("scan"), "block": Method("block", block=20, sub_block=6)}
+METHODS = {
+  "scan": Method("scan"),
+  "block": Method("block", block=20, sub_block=6),
+  "kernel": Method("block", block=20, sub_block=6, tails="kernel"),
+}
 FLEET = Fleet(tuple(Net(head, 5) for head in ("ann", "qnn", "rpqnn")), in_features=30, classes=4)
 TABLE4 = tuple(Net(head, h) for h in (10, 15, 20, 25, 30) for head in ("ann", "qnn", "rpqnn"))
 COLLECTIVE = re.compile(
@@ -81,6 +85,24 @@ def test_any_number_of_lanes_on_four_devices(count):
 
 def test_the_plain_scan_on_four_devices():
   close(trained("scan", 1), trained("block", None))
+
+
+def test_the_kernel_on_four_devices():
+  close(trained("kernel", 1), trained("block", None))
+
+
+@pytest.mark.parametrize("platform", ("cuda", "rocm", "tpu"))
+def test_the_kernel_split_over_four_accelerators_is_lowered(platform):
+  backend = "tpu" if platform == "tpu" else "gpu"
+  make_there = lambda fleet: per_sample.make_trainer(fleet, METHODS["block"], platform=backend)
+  part = sharded._over_devices(make_there(FLEET), tuple(jax.local_devices()))
+  lanes, (x, y) = lanes_of(5), map(part.place, data())
+  chunk = part.prepare(x, chunks_of("block", lanes)[0])
+  state = part.start(init(FLEET, lanes), rates(FLEET, lanes))
+  traced = jax.jit(part.run.__wrapped__).trace(state, x, y, chunk)
+  text = traced.lower(lowering_platforms=(platform,)).as_text()
+  assert text.count("tpu_custom_call" if platform == "tpu" else "xla.gpu.triton") == 3
+  assert not COLLECTIVE.search(text.replace("_", "-"))
 
 
 def test_nets_in_parts():
