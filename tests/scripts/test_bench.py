@@ -33,6 +33,21 @@ def test_per_sample():
   assert 0 <= row["max_difference"] < 1e-5
 
 
+def test_tails():
+  small = (
+    "--seeds=1",
+    "--hidden=3",
+    "--cases=qnn",
+    "--tails=kernel,fused",
+    "--repeats=1",
+    "--json",
+  )
+  (row,) = objects(run("bench_tails.py", *small))
+  assert [row[key] for key in ("case", "nets", "seeds")] == ["qnn", 1, 1]
+  assert row["kernel_us"] > 0 and row["fused_us"] > 0 and row["modules_us"] is None
+  assert 0 <= row["kernel_difference"] < 1e-6 and 0 <= row["fused_difference"] < 1e-6
+
+
 def test_scaling():
   rows = objects(
     run("bench_scaling.py", "--models=ann", "--varied=inputs", "--repeats=1", "--json")
@@ -72,6 +87,7 @@ def test_table4():
     ("table4", "--sizes=many", "give whole numbers"),
     ("layers", "--cases=128x784", "give BATCHxINxOUT"),
     ("layers", "--layers=deep", "choose among quadratic"),
+    ("tails", "--tails=fast", "choose among kernel, fused, modules"),
     ("scaling", "--varied=depth", "choose among inputs, hidden, seeds"),
   ],
 )
@@ -84,5 +100,5 @@ def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument,
 
 @pytest.mark.fast
 def test_there_is_no_other_benchmark():
-  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4")}
+  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4", "tails")}
   assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested
