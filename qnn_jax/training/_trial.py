@@ -55,12 +55,12 @@ def _difference(fleet: Fleet, block: int, platform: str) -> float:
 
   @jax.jit
   def by_kernel(params):
-    state = _kernel.start(fleet, [net], [params])
-    wide = jnp.pad(z, ((0, 0), (0, 0), (0, _kernel.width([net]) - hidden)))
+    state = _kernel.start(fleet, [net], [params], platform)
+    wide = jnp.pad(z, ((0, 0), (0, 0), (0, _kernel.width([net], platform) - hidden)))
     state, steps = _kernel.run(
       fleet, [net], state, rates, wide[:, None], gram, labels, valid, platform
     )
-    return _kernel.finish(fleet, [net], state)[0], steps[:, 0, :, :hidden]
+    return _kernel.finish(fleet, [net], state, 1, platform)[0], steps[:, 0, :, :hidden]
 
   @jax.jit
   def by_tail(params):

@@ -33,7 +33,7 @@ from flax import nnx
 
 from qnn_jax import losses
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile, _trial, constant
+from qnn_jax.training import _compile, _kernel, _trial, constant
 from qnn_jax.training._block import block_trainer
 from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, module_tail
@@ -199,6 +199,8 @@ def make_tails(
   def of(net):
     if method.tails == "modules" or not fits(net):
       return module_tail(fleet, net)
+    if by_kernel and not _kernel.fits(fleet, net, method.block, platform):
+      return fused_tail(net)
     alike = [other for other in fleet.nets if fits(other) and other.head == net.head]
     if by_kernel and (
       method.tails == "kernel" or not tried or _trial.agrees(fleet, alike, method.block, platform)
