@@ -22,8 +22,10 @@ def _ann(params, a, last, eta):
 
 
 def _qnn(params, a, last, eta):
-  down = jnp.expand_dims(a, 2)
-  v = (params["q"] * down).sum(1)  # [C, h], V = A Q of (44)
+  down, across = jnp.expand_dims(a, 2), jnp.expand_dims(a, 1)
+  # Q is symmetric. A GPU's threads lie along the last axis; where lanes do, a sum along the first is cheap.
+  of_q = (down, 1) if a.ndim > 2 else (across, 2)
+  v = (params["q"] * of_q[0]).sum(of_q[1])  # [C, h], V = A Q of (44)
   e = last(_rows(params["kernel"] * a) + params["bias"] + _rows(v * a))  # (24)
   back = _columns(params["kernel"] * e) + 2 * _columns(v * e)  # (47)
   h = a.shape[1]
