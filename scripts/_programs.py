@@ -54,7 +54,7 @@ class Program:
 def table4(
   config: Any, platform: str, chips: tuple[jax.Device, ...], net_parts: int | None
 ) -> Iterator[Program]:
-  """All that a sweep of this configuration compiles, once each."""
+  """All that a sweep of this configuration compiles for the chips, once each; starts and orders are the CPU's."""
   values = config.to_dict()
   data = load_dataset(config.dataset, config.data_dir or None)
   pairs = sorted(((h, m) for h in config.hidden for m in config.models), key=net_order)
@@ -71,12 +71,6 @@ def table4(
     per_sample.make_trainer, method=method, constants=constants, platform=platform
   )
   sizes = config.train_sizes
-  seeds = _on(chips[0], ((config.seeds,), "uint32"), ((config.seeds,), config.dtype))
-  rows = 1 if config.shared_order else config.seeds
-  draw = functools.partial(fleet._draw_orders, available=len(data.train_images))
-  yield Program("order", lambda seeds: draw(seeds), _on(chips[0], ((rows,), "uint32")))
-  begin = functools.partial(fleet._init, whole, config.init)
-  yield Program("init", lambda *args: begin(*args), seeds, len(sizes))
   for head, block in _tried(whole, method, platform):
     by_kernel, by_tail, params = _trial.forms(head, block, platform)
     args = (_placed(params, SingleDeviceSharding(chips[0])),)
