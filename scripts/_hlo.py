@@ -22,19 +22,19 @@ class Counted(NamedTuple):
     launches: operations that the device is given one by one.
     kernels: of them, those that are Pallas kernels.
     collectives: of them, exchanges between devices.
-    trips: of every loop, in the order in which they stand.
+    trips: of every loop, in the order in which they stand; None where they are not known, counted once.
     cycles: XLA's own estimate for TPUs, without what is in Pallas kernels; 0 elsewhere.
   """
 
   launches: int
   kernels: int
   collectives: int
-  trips: list[int]
+  trips: list[int | None]
   cycles: int
 
 
 def count(text: str) -> Counted:
-  """Counts what one call does, loops as often as they run; ValueError for a loop of unknown length."""
+  """Counts what one call does, loops as often as they run, of branches the longest."""
   computations: dict[str, list[str]] = {}
   entry, lines = "", []
   for line in text.splitlines():
@@ -43,7 +43,7 @@ def count(text: str) -> Counted:
       entry = match.group(2) if match.group(1) else entry
     elif line.startswith("  "):
       lines.append(line)
-  trips: list[int] = []
+  trips: list[int | None] = []
   found = _of(entry, computations, trips)
   of = lambda name: found.get(name, 0)
   return Counted(of("launches"), of("kernels"), of("collectives"), trips, of("cycles"))
@@ -54,17 +54,15 @@ def _add(total, more, times=1):
     total[name] += value * times
 
 
-def _trips(line, computations) -> int:
-  """How often a loop runs: as XLA says, or the only number that its condition compares with."""
+def _trips(line, computations) -> int | None:
+  """How often a loop runs: as XLA says, or the only number that its condition compares with, from 0 on."""
   known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
   if known:
     return int(known.group(1))
   condition = re.search(r"condition=%?([\w.\-]+)", line)
   text = "\n".join(computations.get(condition.group(1), ())) if condition else ""
   numbers = re.findall(r"s32\[\]\S* constant\((\d+)\)", text)
-  if len(numbers) != 1:
-    raise ValueError(f"a loop of unknown length: {line.strip()[:120]}")
-  return int(numbers[0])
+  return int(numbers[0]) if len(numbers) == 1 else None
 
 
 def _kind(line):
@@ -83,7 +81,7 @@ def _kind(line):
   return found.group(1) if found else ""
 
 
-def _of(name: str, computations: dict[str, list[str]], trips: list[int]) -> dict[str, int]:
+def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) -> dict[str, int]:
   total: dict[str, int] = collections.defaultdict(int)
   for line in computations[name]:
     kind = _kind(line)
@@ -94,13 +92,12 @@ def _of(name: str, computations: dict[str, list[str]], trips: list[int]) -> dict
       trips.append(often)
       body = re.search(r"body=%?([\w.\-]+)", line)
       inside = _of(body.group(1), computations, trips) if body else {}
-      _add(total, inside, often)
+      _add(total, inside, 1 if often is None else often)
     elif kind == "conditional":
-      branches = re.findall(
-        r"(?:branch_computations=\{|true_computation=|false_computation=)([^}]+)", line
-      )
-      names = re.findall(r"%?([\w.\-]+)", " ".join(branches))
-      inner = [_of(n, computations, trips) for n in names if n in computations]
+      several = re.search(r"branch_computations=\{([^}]*)\}", line)
+      names = re.findall(r"(?:true|false)_computation=%?([\w.\-]+)", line)
+      names += re.findall(r"[\w.\-]+", several.group(1)) if several else []
+      inner = [_of(n, computations, trips) for n in names]
       _add(total, max(inner, key=lambda c: c.get("launches", 0)) if inner else {})
     elif kind == "call":
       target = re.search(r"to_apply=%?([\w.\-]+)", line)

@@ -2,9 +2,12 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import jax
 from jax.experimental import topologies
+
+from qnn_jax.errors import InputError
 
 # NVIDIA's published figures of the H100 SXM5 80 GB, in the words of XLA's GpuTargetConfigProto.
 _H100 = """
@@ -42,52 +45,105 @@ class Target:
     name: on the command line.
     platform: as `per_sample.make_trainer` takes it.
     extra: of this project, with what compiling for it needs.
-    launch_us: microseconds that a kernel's launch, or an operation, takes at least and at most.
-    sample_us: microseconds that the kernel of a head takes for one sample of one program, likewise.
-    at_once: how many of the kernel's programs run side by side.
+    shapes: how its chips can be arranged, by their number.
+    clock: of XLA's own estimate in cycles, a second; 0 where it makes none.
+    launch_us: microseconds that what XLA does not estimate takes, a kernel's launch or an operation, at
+      least and at most.
+    sample_us: microseconds of one sample in the kernel of a head with 10 classes and 32 neurons, likewise.
+    at_once: how many runs of a kernel go side by side.
     flops: a second, of products in float32.
-    assumes: where the last four are from.
+    bandwidth: bytes a second.
+    assumes: where the last six are from, a sentence each.
   """
 
   name: str
   platform: str
   extra: str
+  shapes: dict[int, str]
+  clock: float
   launch_us: tuple[float, float]
-  sample_us: tuple[float, float]
+  sample_us: dict[str, tuple[float, float]]
   at_once: int
   flops: float
-  assumes: str
+  bandwidth: float
+  assumes: tuple[str, ...]
 
-  def devices(self, chips: int) -> list[jax.Device]:
+  def devices(self, chips: int) -> tuple[jax.Device, ...]:
     """So many of its chips, to compile for.
 
     Raises:
-      ImportError: what the extra installs is missing.
-      ValueError: there is no such number of chips.
+      InputError: there is no such number of chips, or what the extra installs is missing.
     """
-    if self.platform == "tpu":
-      os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no machine of Google's is asked
-      shape = {1: "1x1", 4: "2x2", 8: "2x4"}.get(chips)
-      if shape is None:
-        raise ValueError(f"{self.name} has 1, 4 or 8 chips here, got {chips}")
-      options = {"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {}
-      found = topologies.get_topology_desc(f"v5e:{shape}", platform="tpu", **options).devices
+    if chips not in self.shapes:
+      numbers = ", ".join(map(str, self.shapes))
+      raise InputError(f"{self.name} can have {numbers} chips here, got {chips}")
+    shape = self.shapes[chips]
+    if self.platform == "gpu":
+      arguments: dict[str, Any] = {
+        "platform": "cuda", "topology": shape, "target_config": _H100
+      }  # fmt: skip
     else:
-      found = topologies.get_topology_desc(
-        platform="cuda", topology=f"1x1x{chips}", target_config=_H100
-      ).devices
-    return list(found)[:chips]
+      # No machine of Google's is asked, and no chip is taken, so that others may do the same.
+      os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+      os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+      more = {"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {}
+      arguments = {"topology_name": shape, "platform": "tpu", **more}
+    try:
+      found = topologies.get_topology_desc(**arguments).devices
+    except Exception as error:
+      why = " ".join(str(error).split())
+      if "lockfile" in why:
+        raise InputError(
+          f"another process uses libtpu; end it, or remove /tmp/libtpu_lockfile if there is none ({why})"
+        ) from error
+      raise InputError(
+        f"compiling for {self.name} needs pip install 'qnn_jax[{self.extra}]' ({why})"
+      ) from error
+    return tuple(found)[:chips]
 
 
 TARGETS = {
   "h100": Target(
-    "h100", "gpu", "compile-cuda", (2.0, 5.0), (1.6, 2.6), 132, 67e12 / 3,
-    "2 to 5 us a launch; 1.6 to 2.6 us a sample in the QNN kernel, five sums across eight warps one after "
-    "another and 64 numbers of Q a thread, and no more for the others; a third of 67 TFLOP/s in products",
+    "h100",
+    "gpu",
+    "compile-cuda",
+    {n: f"1x1x{n}" for n in range(1, 9)},
+    0,
+    (2.0, 5.0),
+    # Instructions of a warp for a sample, ptxas' for sm_90a: 1,221 (with 38 barriers), 334, 421, 438.
+    {"qnn": (1.3, 2.6), "ann": (0.2, 0.8), "rpqnn": (0.25, 1.0), "heavy": (0.25, 1.0)},
+    132,
+    67e12 / 3,
+    3.35e12 / 2,
+    (
+      "2 to 5 us for each launch",
+      "a sample in a kernel takes at least what its instructions need to be issued at 1.8 GHz (two warps a scheduler "
+      "for qnn, one for the others), at most twice that for qnn, with its 38 barriers, and four times for the "
+      "others, whose instructions wait for one another",
+      "a run each on the 132 multiprocessors, which by registers hold one of qnn and more of the others; wider nets "
+      "take longer by their parameters, and past 32 neurons qnn's leave the registers, which is not estimated",
+      "products at a third of 67 TFLOP/s in float32, or the first layers' parameters at half of 3.35 TB/s",
+    ),
   ),
   "v5e": Target(
-    "v5e", "tpu", "compile-tpu", (1.0, 3.0), (0.3, 0.6), 1, 197e12 / 6 / 3,
-    "1 to 3 us an operation; 0.3 to 0.6 us a sample and program in the kernels, which a core takes one after "
-    "another; products in six passes of bfloat16 at a third of 197 TFLOP/s",
+    "v5e",
+    "tpu",
+    "compile-tpu",
+    {1: "v5e:1x1", 4: "v5e:2x2", 8: "v5e:2x4"},
+    1.5e9,
+    (0.2, 1.0),
+    # Bundles of a sample, of libtpu's final schedule, a cycle each: 2,750, 300, 405, 440.
+    {"qnn": (1.8, 2.8), "ann": (0.2, 0.4), "rpqnn": (0.27, 0.5), "heavy": (0.29, 0.5)},
+    128,
+    197e12 / 6 / 3,
+    819e9 / 2,
+    (
+      "a cycle is 1/1.5 GHz, as 197 TFLOP/s of four units of 128 x 128 say",
+      "operations take XLA's own estimate in cycles, at most twice that, and 0.2 to 1 us each to begin; what XLA "
+      "does not estimate takes that alone",
+      "a sample in a kernel takes the instruction bundles of libtpu's final schedule (qnn 2,750, ann 300, rpqnn 405, "
+      "heavy 440), a cycle each, and at most half as many again or twice as many; 128 runs go at once, and "
+      "tiles of them one after another; wider nets take longer by their parameters",
+    ),
   ),
-}  # fmt: skip
+}

@@ -78,7 +78,7 @@ def _run(group, job, program):
   if done in eval_epochs:
     yield from test()
   chunks = program.chunks(padded, size, done, eval_epochs[-1])
-  for stop in _stops(done, eval_epochs, size):
+  for stop in stops(done, eval_epochs, size):
     start = program.starting(padded, params), program.rates(padded)
     state = yield from call(trainer.start, *start)
     left = (stop - done) * size
@@ -142,7 +142,7 @@ def _pad(leaf, lanes):
   return np.concatenate([leaf, np.repeat(leaf[-1:], lanes - len(leaf), 0)])
 
 
-def _stops(done: int, eval_epochs: Sequence[int], size: int) -> Iterator[int]:
+def stops(done: int, eval_epochs: Sequence[int], size: int) -> Iterator[int]:
   """The epochs after which there is a checkpoint: those of an evaluation, and some between.
 
   A run that was stopped has the same as one that was not, as rounding is: what is packed and unpacked

@@ -62,7 +62,7 @@ def define(default: pathlib.Path) -> None:
   flags.DEFINE_bool("report_only", False, "Make the report of what is in the workdir; run nothing.")
   flags.DEFINE_integer(
     "net_parts", None, "In how many parts the nets are divided among the devices; by default 1 on a CPU, and "
-    "on accelerators as many as there are devices, or nets."
+    "on accelerators as many as there are devices, or kinds of nets."
   )  # fmt: skip
   flags.DEFINE_string(
     "compilation_cache", None, "Where compiled programs are kept for other processes and later runs; by "

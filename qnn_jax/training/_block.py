@@ -41,7 +41,7 @@ class _Layout(NamedTuple):
     return list(itertools.accumulate(self.widths))[:-1]
 
 
-def _layout(nets: Sequence[Net], tails: Sequence[Tail | None]) -> _Layout:
+def _layout(nets: Sequence[Net], tails: Sequence[Tail | None], platform: str) -> _Layout:
   width = lambda net: net.hidden if isinstance(net.hidden, int) else net.hidden[0]
   by_tail = [i for i, tail in enumerate(tails) if tail]
   kinds: dict[str, list[int]] = {}
@@ -51,7 +51,7 @@ def _layout(nets: Sequence[Net], tails: Sequence[Tail | None]) -> _Layout:
   widths = [width(nets[i]) for i in by_tail]
   of_tails = sum(widths)
   for of_kind in kinds.values():
-    widths += [_kernel.width([nets[i] for i in of_kind])] * len(of_kind)
+    widths += [_kernel.width([nets[i] for i in of_kind], platform)] * len(of_kind)
   return _Layout(by_tail + sum(kinds.values(), []), widths, of_tails, list(kinds.values()))
 
 
@@ -73,7 +73,7 @@ def block_trainer(
     platform: 'cpu', 'gpu' or 'tpu', what the programs are for.
     precision: of the products there.
   """
-  layout = _layout(fleet.nets, tails)
+  layout = _layout(fleet.nets, tails, platform)
   of_kind = [[fleet.nets[i] for i in kind] for kind in layout.kinds]
   by_tail = [i for i, tail in enumerate(tails) if tail]
 
@@ -90,7 +90,7 @@ def block_trainer(
       "bias": bias,
       "tails": [tail.start(p) for tail, p in zip(tails, params) if tail],
       "kinds": [
-        _kernel.start(fleet, nets, [params[i] for i in kind])
+        _kernel.start(fleet, nets, [params[i] for i in kind], platform)
         for nets, kind in zip(of_kind, layout.kinds)
       ],
       "rates": checked(fleet, params, rates),
@@ -105,7 +105,7 @@ def block_trainer(
     mine = [(i, tail) for i, tail in enumerate(tails) if tail]
     behind = {i: tail.finish(of, lanes) for (i, tail), of in zip(mine, state["tails"])}
     for nets, kind, of_state in zip(of_kind, layout.kinds, state["kinds"]):
-      behind |= zip(kind, _kernel.finish(fleet, nets, of_state))
+      behind |= zip(kind, _kernel.finish(fleet, nets, of_state, lanes, platform))
     found = {}
     for i, kernel, bias in zip(layout.order, kernels, biases):
       hidden = fleet.nets[i].hidden
@@ -212,7 +212,7 @@ def _by_kernels(fleet, kinds, states, rates, z0, gram, labels, valid, platform):
   lanes, size, _ = z0.shape
   behind, steps, first = [], [], 0
   for nets, state in zip(kinds, states):
-    wide = state["kernel"].shape[-1]
+    wide = _kernel.width(nets, platform)
     z = z0[..., first : first + len(nets) * wide].reshape(lanes, size, len(nets), wide)
     state, new = _kernel.run(
       fleet, nets, state, rates, z.swapaxes(1, 2), gram, labels, valid, platform

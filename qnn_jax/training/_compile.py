@@ -23,7 +23,9 @@ _ONE_KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
 _one_kernel_allowed = contextvars.ContextVar("one_kernel_allowed", default=False)
 
 
-def jit(function: Callable, *, level: int | None = None, **kwargs) -> Callable:
+def jit(
+  function: Callable, *, level: int | None = None, on_cpu: bool = False, **kwargs
+) -> Callable:
   """`jax.jit(function, **kwargs)`, compiled for its use where the backend is a CPU.
 
   Args:
@@ -31,24 +33,41 @@ def jit(function: Callable, *, level: int | None = None, **kwargs) -> Callable:
     level: how much XLA optimises. None is all it has, for long scans; 1 is for what hardly consists
       of anything but products, as fast then and compiled in half the time; 0 for what runs once or
       twice: a tenth of the time to compile, and slow.
+    on_cpu: on the CPU beside an accelerator too, if JAX has both: for draws, which compile long there.
     **kwargs: of `jax.jit`.
   """
   compiled: Any = None
+  place: jax.Device | None = None
 
   @functools.wraps(function)
   def call(*args, **call_kwargs):
-    nonlocal compiled
+    nonlocal compiled, place
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, call_kwargs))):
       return function(*args, **call_kwargs)  # within another jit, whose options hold
     if compiled is None:  # only now, because asking for the backend starts it
-      options = _accepted(jax.default_backend(), level)
+      place = _beside() if on_cpu else None
+      with _at(place):
+        options = _accepted(place.platform if place else jax.default_backend(), level)
       compiled = jax.jit(_allow_one_kernel(function), compiler_options=options, **kwargs)
       like_jit._cache_size = compiled._cache_size
-    return compiled(*args, **call_kwargs)
+    with _at(place):
+      return compiled(*args, **call_kwargs)
 
   like_jit: Any = call
   like_jit._cache_size = lambda: 0
   return like_jit
+
+
+def _beside() -> jax.Device | None:
+  """The CPU beside an accelerator."""
+  with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave it out
+    if jax.default_backend() != "cpu":
+      return jax.local_devices(backend="cpu")[0]
+  return None
+
+
+def _at(place):
+  return jax.default_device(place) if place else contextlib.nullcontext()
 
 
 def one_kernel(function: Callable) -> Callable:

@@ -2,7 +2,8 @@
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,14 @@ def _agrees(net, classes, dtype, block, platform):
 
 
 def _difference(fleet: Fleet, block: int, platform: str) -> float:
+  by_kernel, by_tail, params = forms(fleet, block, platform)
+  found = jax.jit(by_kernel)(params), jax.jit(by_tail)(params)
+  apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *found)
+  return float(np.max([np.asarray(leaf) for leaf in jax.tree.leaves(apart)]))
+
+
+def forms(fleet: Fleet, block: int, platform: str) -> tuple[Callable, Callable, Any]:
+  """A block by the kernel and by the fused tail, and where both start: the parameters of the fleet's one net."""
   (net,) = fleet.nets
   hidden = net.hidden if isinstance(net.hidden, int) else net.hidden[0]
   random = np.random.default_rng(0)
@@ -53,16 +62,14 @@ def _difference(fleet: Fleet, block: int, platform: str) -> float:
   labels = jnp.asarray(random.integers(fleet.classes, size=(1, block)))
   valid, rates = jnp.ones(block, fleet.dtype), jnp.full(1, _RATE, fleet.dtype)
 
-  @jax.jit
   def by_kernel(params):
-    state = _kernel.start(fleet, [net], [params])
-    wide = jnp.pad(z, ((0, 0), (0, 0), (0, _kernel.width([net]) - hidden)))
+    state = _kernel.start(fleet, [net], [params], platform)
+    wide = jnp.pad(z, ((0, 0), (0, 0), (0, _kernel.width([net], platform) - hidden)))
     state, steps = _kernel.run(
       fleet, [net], state, rates, wide[:, None], gram, labels, valid, platform
     )
-    return _kernel.finish(fleet, [net], state)[0], steps[:, 0, :, :hidden]
+    return _kernel.finish(fleet, [net], state, 1, platform)[0], steps[:, 0, :, :hidden]
 
-  @jax.jit
   def by_tail(params):
     tail, y = fused_tail(net), jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)
     inside = to_lanes(gram * jnp.tril(jnp.ones((block, block), fleet.dtype), -1))
@@ -71,5 +78,4 @@ def _difference(fleet: Fleet, block: int, platform: str) -> float:
     )
     return tail.finish(state, 1), from_lanes(_RATE * delta, 1)
 
-  apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), by_kernel(params), by_tail(params))
-  return float(np.max([np.asarray(leaf) for leaf in jax.tree.leaves(apart)]))
+  return by_kernel, by_tail, params

@@ -136,12 +136,12 @@ def init(fleet: Fleet, lanes: Sequence[Lane]) -> list[Params]:
   return _chosen(jnp.asarray([names.index(lane.init) for lane in lanes]), each)
 
 
-@functools.partial(_compile.jit, level=0, static_argnums=(0, 1))
+@functools.partial(_compile.jit, level=0, on_cpu=True, static_argnums=(0, 1))
 def _init(fleet, name, seeds, scales):
   return jax.vmap(functools.partial(_init_lane, fleet, name))(seeds, scales)
 
 
-@functools.partial(_compile.jit, level=0)
+@functools.partial(_compile.jit, level=0, on_cpu=True)
 def _chosen(which, each):
   """Of `each`, lane s is that of each[which[s]]."""
   of_lane = lambda i, *leaves: jax.lax.select_n(i, *leaves)
@@ -248,7 +248,7 @@ def _whole_order(seeds, available):
   return np.asarray(_draw_orders(jnp.asarray(seeds, jnp.uint32), available), np.int32)
 
 
-@functools.partial(_compile.jit, level=0, static_argnums=1)
+@functools.partial(_compile.jit, level=0, on_cpu=True, static_argnums=1)
 def _draw_orders(seeds, available):
   def draw(seed):
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"order"))

@@ -33,7 +33,7 @@ from flax import nnx
 
 from qnn_jax import losses
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile, _trial, constant
+from qnn_jax.training import _compile, _kernel, _trial, constant
 from qnn_jax.training._block import block_trainer
 from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, module_tail
@@ -196,13 +196,16 @@ def make_tails(
   """The tail of every net, None for one that a kernel takes: the fast one where it fits."""
   by_kernel = method.tails == "kernel" or (method.tails == "auto" and platform != "cpu")
 
+  def has_kernel(net):
+    return by_kernel and fits(net) and _kernel.fits(fleet, net, method.block, platform)
+
   def of(net):
     if method.tails == "modules" or not fits(net):
       return module_tail(fleet, net)
-    alike = [other for other in fleet.nets if fits(other) and other.head == net.head]
-    if by_kernel and (
-      method.tails == "kernel" or not tried or _trial.agrees(fleet, alike, method.block, platform)
-    ):
+    if not has_kernel(net):
+      return fused_tail(net)
+    alike = [other for other in fleet.nets if has_kernel(other) and other.head == net.head]
+    if method.tails == "kernel" or not tried or _trial.agrees(fleet, alike, method.block, platform):
       return None
     return fused_tail(net)
 

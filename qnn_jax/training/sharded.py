@@ -5,9 +5,9 @@ and a device works on its own element. With `parts_of` more than one, the device
 trains some of the nets, for all lanes, on its own devices, in a program of its own, and nothing is said
 between them: a net's start and samples do not depend on its company.
 
-On an accelerator a step is bound by its sequence of small operations, not by their width: more lanes on a
-chip cost little, so that fewer lanes a chip gain little, and fewer nets a chip shorten the sequence. So
-there the nets are divided first. (Derived from what a step does, see docs/devices.md; not measured.)
+On an accelerator all nets of a kind are one launch, and its time is that of its samples, one after another,
+not that of its width: fewer lanes a chip gain little, and fewer kinds a chip shorten the sequence. So there
+the kinds are divided first. (Derived from compiled programs, see docs/performance.md; not measured.)
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ import numpy as np
 
 from qnn_jax.errors import InputError
 from qnn_jax.training import _compile, devices
+from qnn_jax.training._fused import fits
 from qnn_jax.training._trainer import Chunk, Trainer, check_rates, precisely
 from qnn_jax.training.evaluate import Evaluation, evaluate
 from qnn_jax.training.fleet import Fleet, Net, Params
@@ -49,33 +50,49 @@ def asked_parts() -> int | None:
   return None if asked is None else int(asked)
 
 
-def parts_of(nets: Sequence[Net], net_parts: int | None = None) -> list[Part]:
-  """The nets in so many parts, and this process's devices divided among them.
+def parts_of(
+  nets: Sequence[Net], net_parts: int | None = None, on: Sequence[jax.Device] | None = None
+) -> list[Part]:
+  """The nets in so many parts, and the devices divided among them.
 
   Args:
     nets: of the fleet.
     net_parts: at most as many as there are nets; None is 1 on a CPU, and on an accelerator a device each
-      as far as the nets go.
+      as far as the kinds of nets go that a kernel takes together.
+    on: the devices, by default all of this process.
 
   Raises:
     InputError: net_parts is not in 1 to the number of devices.
   """
-  there = jax.local_devices()
+  there = jax.local_devices() if on is None else on
+  kinds = _kinds(nets)
+  on_cpu = there[0].platform == "cpu"
   if net_parts is None:
-    net_parts = 1 if there[0].platform == "cpu" else len(there)
+    net_parts = 1 if on_cpu else min(len(there), len(kinds))
   elif not 1 <= net_parts <= len(there):
     raise InputError(
       f"net_parts must be 1 to {len(there)}, the devices of this process, got {net_parts}"
     )
-  each: list[list[int]] = [[] for _ in range(min(net_parts, len(nets)))]
-  size = lambda i: int(np.sum(nets[i].hidden))
-  # Equally many nets a part, since each is a sequence of its own, and then equally large ones.
-  for i in sorted(range(len(nets)), key=size, reverse=True):
-    min(each, key=lambda mine: (len(mine), sum(map(size, mine)))).append(i)
+  # What is a sequence of its own: a net, and on an accelerator a kind of them.
+  units = [[i] for i in range(len(nets))] if on_cpu or net_parts > len(kinds) else kinds
+  size = lambda unit: sum(int(np.sum(nets[i].hidden)) for i in unit)
+  dealt: list[list[list[int]]] = [[] for _ in range(min(net_parts, len(nets)))]
+  # Equally many a part, and then equally large ones.
+  for unit in sorted(units, key=size, reverse=True):
+    min(dealt, key=lambda mine: (len(mine), sum(map(size, mine)))).append(unit)
+  each = [sum(mine, []) for mine in dealt]
   shares = np.array_split(np.arange(len(there)), len(each))
   return [
     Part(tuple(sorted(mine)), tuple(there[d] for d in share)) for mine, share in zip(each, shares)
   ]
+
+
+def _kinds(nets):
+  """Places of nets whose heads a kernel takes together, and of every other net alone."""
+  kinds: dict[Any, list[int]] = {}
+  for i, net in enumerate(nets):
+    kinds.setdefault(net.head if fits(net) else net, []).append(i)
+  return list(kinds.values())
 
 
 def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence[Part]) -> Trainer:
@@ -92,7 +109,7 @@ def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence
   """
   if _is_one(parts):
     return make(fleet)
-  each = [_over_devices(make(_part_of(fleet, part)), part.devices) for part in parts]
+  each = [_over_devices(make(fleet_of(fleet, part)), part.devices) for part in parts]
 
   def finish(state):
     of_net: dict[int, Params] = {}
@@ -124,16 +141,14 @@ def make_evaluate(
   fleet: Fleet, parts: Sequence[Part], precision: str = "highest"
 ) -> Callable[..., Evaluation]:
   """`evaluate` of the fleet, compiled, over the parts' devices; inputs and labels as the trainer's `place` has them."""
-  of = lambda fleet: precisely(
-    functools.partial(evaluate, fleet), parts[0].devices[0].platform, precision
-  )
+  platform = parts[0].devices[0].platform
+  # The images are arguments: as constants they would be folded while compiling, for seconds.
   if _is_one(parts):
-    # The images are arguments: as constants they would be folded while compiling, for seconds.
-    return _compile.jit(of(fleet), level=1)
+    return _compile.jit(evaluation(fleet, precision, platform), level=1)
   each: list[Any] = []
   for part in parts:
-    spread = devices.over_runs(of(_part_of(fleet, part)), (0, None, None), 1, part.devices)
-    each.append(_compile.jit(spread, level=1))
+    of_part = evaluation(fleet_of(fleet, part), precision, platform, part.devices)
+    each.append(_compile.jit(of_part, level=1))
 
   def call(params, inputs, labels):
     lanes = len(jax.tree.leaves(params)[0])
@@ -146,6 +161,14 @@ def make_evaluate(
     return jax.tree.map(whole, *found)
 
   return _sized(call, lambda: sum(program._cache_size() for program in each))
+
+
+def evaluation(
+  fleet: Fleet, precision: str, platform: str, on: tuple[jax.Device, ...] | None = None
+) -> Callable[..., Evaluation]:
+  """`evaluate` of the fleet, to be compiled; with `on`, over these devices, of what `devices.put` has placed."""
+  of_fleet = precisely(functools.partial(evaluate, fleet), platform, precision)
+  return devices.over_runs(of_fleet, (0, None, None), 1, on) if on else of_fleet
 
 
 def lanes_at_once(parts: Sequence[Part]) -> int:
@@ -162,25 +185,38 @@ class _State:
   lanes: int = dataclasses.field(metadata={"static": True})
 
 
-def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
-  """The same trainer, its lanes split over the devices."""
-  spread = functools.partial(devices.over_runs, devices=on)
+def spread(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
+  """The trainer's functions over the devices, to be compiled.
+
+  They take what `devices.put` has placed: the lanes' axis split, everything else whole. Between them is the
+  trainer's state, leaves [D, ...].
+  """
+  over = functools.partial(devices.over_runs, devices=on)
   mine = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
   of_device = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)
 
-  def prepare_part(inputs, chunk):
-    return spread(trainer.prepare, (None, _axes(chunk)), _axes(chunk))(inputs, chunk)
+  def prepare(inputs, chunk):
+    return over(trainer.prepare, (None, _axes(chunk)), _axes(chunk))(inputs, chunk)
 
   def run(state, inputs, labels, chunk):
-    call = lambda of, *args: of_device(trainer.run(mine(of), *args))
-    of = spread(call, (0, None, None, _axes(chunk)))(state.of, inputs, labels, chunk)
-    return dataclasses.replace(state, of=of)
+    call = lambda state, *args: of_device(trainer.run(mine(state), *args))
+    return over(call, (0, None, None, _axes(chunk)))(state, inputs, labels, chunk)
 
-  begin = spread(lambda params, rates: of_device(trainer.start(params, rates)), (0, 0))
-  end = spread(lambda of: trainer.finish(mine(of)), (0,))
-  started: Any = _compile.jit(begin, level=0)
-  prepared: Any = _compile.jit(prepare_part)
-  finished: Any = _compile.jit(end, level=0)
+  return Trainer(
+    start=over(lambda params, rates: of_device(trainer.start(params, rates)), (0, 0)),
+    prepare=prepare,
+    run=run,
+    finish=over(lambda state: trainer.finish(mine(state)), (0,)),
+    place=lambda array: devices.put(array, None, on),
+  )
+
+
+def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
+  """The same trainer, its lanes split over the devices."""
+  over = spread(trainer, on)
+  started: Any = _compile.jit(over.start, level=0)
+  prepared: Any = _compile.jit(over.prepare)
+  finished: Any = _compile.jit(over.finish, level=0)
 
   def start(params, rates):
     check_rates(params, rates)
@@ -192,15 +228,17 @@ def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
       order = devices.put(order, 1, on)
     return prepared(inputs, chunk._replace(order=order))
 
+  def run(state, *args):
+    return dataclasses.replace(state, of=over.run(state.of, *args))
+
   def finish(state):
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: state.lanes], finished(state.of))
 
-  return Trainer(
+  return over._replace(
     start=_sized(start, lambda: started._cache_size()),
     prepare=_sized(prepare, lambda: prepared._cache_size()),
     run=_compile.jit(run, donate_argnums=0),
     finish=_sized(finish, lambda: finished._cache_size()),
-    place=lambda array: devices.put(array, None, on),
   )
 
 
@@ -210,7 +248,8 @@ def _axes(chunk: Chunk) -> Chunk:
   return Chunk(order=of_order, valid=None, gram=of_order)  # type: ignore[arg-type]
 
 
-def _part_of(fleet, part):
+def fleet_of(fleet: Fleet, part: Part) -> Fleet:
+  """The part's nets as a fleet."""
   return dataclasses.replace(fleet, nets=tuple(fleet.nets[i] for i in part.nets))
 
 

@@ -75,3 +75,18 @@ def test_every_tail_of_a_fleet_is_one_kernel():
   state = trainer.start(init(fleet, lanes), rates(fleet, lanes))
   chunk = trainer.prepare(x, chunk)
   assert len(kernels(run.lower(state, x, labels, chunk))) == len(fleet.nets)
+
+
+def test_draws_are_the_cpus_beside_an_accelerator(monkeypatch):
+  draw = lambda key: jax.random.uniform(key, (100,))
+  here = _compile.jit(draw, level=0)(jax.random.key(0))
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  beside = _compile.jit(draw, level=0, on_cpu=True)
+  there = beside(jax.random.key(0))
+  assert _compile._beside() == jax.local_devices(backend="cpu")[0]
+  assert list(there.devices()) == [_compile._beside()]
+  assert (there == here).all()
+  assert beside._cache_size() == 1
+  no_cpu = lambda backend: (_ for _ in ()).throw(RuntimeError(f"no backend {backend}"))
+  monkeypatch.setattr(jax, "local_devices", no_cpu)
+  assert _compile._beside() is None  # then they are the accelerator's

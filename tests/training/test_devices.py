@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -43,3 +44,30 @@ def test_on_one_device_nothing_is_split():
   made = []
   make = lambda fleet: made.append(per_sample.make_trainer(fleet, per_sample.Method())) or made[0]
   assert sharded.make_trainer(make, fleet, sharded.parts_of(fleet.nets)) is made[0]
+
+
+@pytest.mark.parametrize(
+  ("count", "net_parts", "heads"),
+  (
+    (1, None, [{"ann", "qnn", "rpqnn"}]),
+    (2, None, [{"ann", "rpqnn"}, {"qnn"}]),
+    (4, None, [{"ann"}, {"qnn"}, {"rpqnn"}]),
+    (4, 1, [{"ann", "qnn", "rpqnn"}]),
+  ),
+  ids=("one", "two", "four", "asked"),
+)
+def test_accelerators_divide_kinds(count, net_parts, heads):
+  nets = [Net(head, h) for h in (10, 15, 20, 25, 30) for head in ("ann", "qnn", "rpqnn")]
+  chips = [types.SimpleNamespace(platform="gpu", id=i) for i in range(count)]
+  parts = sharded.parts_of(nets, net_parts, chips)
+  assert sorted(sorted({nets[i].head for i in part.nets}) for part in parts) == sorted(
+    map(sorted, heads)
+  )
+  assert sorted(i for part in parts for i in part.nets) == list(range(len(nets)))
+  assert [chip.id for part in parts for chip in part.devices] == list(range(count))
+
+
+def test_more_parts_than_kinds_divide_nets():
+  nets = [Net("qnn", h) for h in (10, 15, 20, 25, 30)]
+  chips = [types.SimpleNamespace(platform="gpu", id=i) for i in range(2)]
+  assert sorted(len(part.nets) for part in sharded.parts_of(nets, 2, chips)) == [2, 3]

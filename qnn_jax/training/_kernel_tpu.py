@@ -1,0 +1,132 @@
+"""The kernel of _kernel.py for a TPU, by Mosaic: a program a tile of runs, which are the last axis."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu
+
+from qnn_jax.training._steps import STEPS, iota
+
+SUBLANES, TILE = 8, 128
+"""Numbers of a vector register along its two axes."""
+
+_MEMORY = 100 * 2**20  # bytes on the chip that a kernel may take, of 128 MiB
+_ROWS_AT_ONCE = 40 * SUBLANES  # of parameters, which 64 registers hold beside what is made of them
+
+
+def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
+  """Whether what a program works with has room on the chip, for so many padded neurons."""
+  matrices = {"ann": 1, "qnn": wide + 1}.get(head, 2)
+  of_state = classes * matrices * wide
+  return _bytes(dtype, block, wide, of_state) <= _MEMORY
+
+
+def _bytes(dtype, block, wide, of_state):
+  """What a program takes: state once as it comes and once as it goes, the rest twice, one in use and one on its way."""
+  lines = 2 * of_state + 2 * (block * (block + SUBLANES) + (2 * block + SUBLANES) * wide)
+  return lines * TILE * jnp.dtype(dtype).itemsize
+
+
+def run(head, classes, state, widths, rates, labels, valid, gram, z):
+  """`_kernel.run`, with a grid of tiles of runs: gram [S, B, B], its last axis padded, and valid [B, 1]."""
+  lanes, count, block, wide = z.shape
+  of_runs = lambda a: to_tiles(jnp.broadcast_to(a, (lanes, count, *a.shape[2:])))
+  tiled = (
+    of_runs(widths[None, :, None]), of_runs(rates[:, None, None]), of_runs(labels[:, None]), valid,
+    of_runs(gram[:, None]), of_runs(z),
+  )  # fmt: skip
+  shapes = [(len(tiled[0]), gram.shape[2], wide, TILE), *(value.shape for value in state.values())]
+  outputs = [jax.ShapeDtypeStruct(shape, z.dtype) for shape in shapes]
+  one = pl.Buffered(1)
+  of_state = sum(value[0, ..., 0].size for value in state.values())
+  memory = _bytes(z.dtype, block, wide, of_state) + 8 * 2**20  # and what the compiler puts aside
+
+  def spec(value, mode=None):
+    zeros = (0,) * (value.ndim - 1)
+    return pl.BlockSpec((None, *value.shape[1:]), lambda t: (t, *zeros), pipeline_mode=mode)
+
+  states = [spec(value, one) for value in state.values()]
+  inputs = [spec(value) for value in tiled]
+  inputs[3] = pl.BlockSpec(valid.shape, lambda t: (0, 0))
+  steps, *new = pl.pallas_call(
+    functools.partial(_in_memory, STEPS[head], classes, tuple(state)),
+    grid=(len(tiled[0]),),
+    in_specs=inputs + states,
+    out_specs=[spec(outputs[0]), *states],
+    out_shape=outputs,
+    input_output_aliases={6 + i: 1 + i for i in range(len(state))},
+    compiler_params=tpu.CompilerParams(vmem_limit_bytes=memory),
+  )(*tiled, *state.values())
+  return dict(zip(state, new)), from_tiles(steps, lanes, count)[:, :, :block]
+
+
+def _in_memory(head, classes, names, width, eta, labels, valid, gram, z, *refs):
+  """The program of one tile; arguments are references without the axis [T], with L as the last."""
+  steps = refs[len(names)]  # eta Delta [B, h, L], zero from t on
+  params = dict(zip(names, refs[len(names) + 1 :]))
+  block, wide, tile = z.shape
+  rows = wide * wide if "q" in names else wide
+  part = max(
+    n for n in range(1, classes + 1) if not classes % n and n * rows <= max(rows, _ROWS_AT_ONCE)
+  )
+
+  def copy(c, _):
+    for ref, of in zip(refs, params.values()):
+      of[c] = ref[c]
+
+  jax.lax.fori_loop(0, classes, copy, None)
+  steps[...] = jnp.zeros_like(steps)
+  is_neuron = iota((wide, tile), 0) < width[...]
+
+  def step(t, _):
+    here = pl.ds(t, 1)
+
+    def past(i, total):
+      first = pl.multiple_of(i * SUBLANES, SUBLANES)
+      row = gram[t, pl.ds(first, SUBLANES), :]
+      return total - sum(row[k : k + 1] * steps[first + k] for k in range(SUBLANES))
+
+    total = jax.lax.fori_loop(0, pl.cdiv(t, SUBLANES), past, z[t])
+    a = jnp.where(is_neuron, jax.nn.sigmoid(total), 0)[None]  # [1, h, L]
+    rate = (eta[...] * valid[here, :])[None]  # [1, 1, L]
+
+    def some(i, back):
+      mine = pl.ds(i * part, part)
+      y = jnp.where(iota((part, 1, tile), 0) + i * part == labels[here, :][None], 1.0, 0.0)
+      last = lambda outputs: jax.nn.sigmoid(outputs) - y  # (50)
+      of_these, new = head(_Of(params, mine), a, last, rate)
+      for name, value in new.items():
+        params[name][mine] = value
+      return back + of_these
+
+    back = jax.lax.fori_loop(0, classes // part, some, jnp.zeros((1, wide, tile), z.dtype))
+    steps[t] = (rate * back * a * (1 - a))[0]  # g' of (41)
+
+  jax.lax.fori_loop(0, block, step, None)
+
+
+class _Of:
+  """Parameters of some classes, read where they are used: there are more than registers."""
+
+  def __init__(self, params, classes):
+    self.params, self.classes = params, classes
+
+  def __getitem__(self, name):
+    return self.params[name][self.classes]
+
+
+def to_tiles(value: jax.Array) -> jax.Array:
+  """[S, N, ...] -> [T, ..., L], the last tile filled up with zeros."""
+  runs = value.reshape(-1, *value.shape[2:])
+  missing = -len(runs) % TILE
+  runs = jnp.pad(runs, [(0, missing)] + [(0, 0)] * (runs.ndim - 1))
+  return jnp.moveaxis(runs.reshape(-1, TILE, *runs.shape[1:]), 1, -1)
+
+
+def from_tiles(value: jax.Array, lanes: int, count: int) -> jax.Array:
+  """[T, ..., L] -> [S, N, ...]."""
+  runs = jnp.moveaxis(value, -1, 1)
+  runs = runs.reshape(-1, *runs.shape[2:])[: lanes * count]
+  return runs.reshape(lanes, count, *runs.shape[1:])

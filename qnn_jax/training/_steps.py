@@ -1,0 +1,74 @@
+"""A head's step on one sample, as the kernels of _kernel.py take it: Algorithms 1 and 2 behind the hidden layer.
+
+A step is a function (params, a, last, eta) -> (what goes back to the hidden layer, params behind the step), where
+`last` makes of the outputs the delta of the last layer. The equations are those of `_fused`, for one sample.
+Values have their classes first and then their hidden neurons, and may have any axes behind them, the lanes' say:
+
+    a [1, h], eta [1, 1], outputs [C, 1]
+    matrices [C, h], vectors [C, 1], q [C, h, h] in full and symmetric
+
+C may be a part of the classes: what goes back is a sum over them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def _ann(params, a, last, eta):
+  e = last(_rows(params["kernel"] * a) + params["bias"])
+  return _columns(params["kernel"] * e), _moved(params, eta, kernel=e * a, bias=e)
+
+
+def _qnn(params, a, last, eta):
+  down, across = jnp.expand_dims(a, 2), jnp.expand_dims(a, 1)
+  # Q is symmetric. A GPU's threads lie along the last axis; where lanes do, a sum along the first is cheap.
+  of_q = (down, 1) if a.ndim > 2 else (across, 2)
+  v = (params["q"] * of_q[0]).sum(of_q[1])  # [C, h], V = A Q of (44)
+  e = last(_rows(params["kernel"] * a) + params["bias"] + _rows(v * a))  # (24)
+  back = _columns(params["kernel"] * e) + 2 * _columns(v * e)  # (47)
+  h = a.shape[1]
+  square = (1, h, h, *[1] * (a.ndim - 2))
+  twice = jnp.where(iota(square, 1) == iota(square, 2), 1.0, 2.0).astype(a.dtype)
+  q_step = twice * down * jnp.expand_dims(e * a, 1)  # (37), with M(a) of (35)
+  return back, _moved(params, eta, kernel=e * a, bias=e, q=q_step)
+
+
+def _rpqnn(params, a, last, eta):
+  v1 = _rows(params["kernel"] * a) + params["bias"]
+  v2 = _rows(params["u"] * a) + params["c"]
+  e = last(v1 * v2)  # (52)
+  e1, e2 = e * v2, e * v1  # (56) and (59), (57) and (60)
+  back = _columns(params["kernel"] * e1) + _columns(params["u"] * e2)
+  return back, _moved(params, eta, kernel=e1 * a, bias=e1, u=e2 * a, c=e2)
+
+
+def _heavy(params, a, last, eta):
+  square = a * a
+  e = last(_rows(params["kernel"] * a) + _rows(params["heavy_kernel"] * square) + params["bias"])
+  back = _columns(params["kernel"] * e) + 2 * a * _columns(params["heavy_kernel"] * e)
+  return back, _moved(params, eta, kernel=e * a, bias=e, heavy_kernel=e * square)
+
+
+STEPS: dict[str, Callable] = {"ann": _ann, "qnn": _qnn, "rpqnn": _rpqnn, "heavy": _heavy}
+VECTORS = ("bias", "c")
+
+
+def iota(shape, axis):
+  """Numbers along an axis, as kernels can have them."""
+  return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def _moved(params, eta, **gradients):
+  """Every parameter after its step, (7)."""
+  axes = lambda g: tuple(range(2, 2 + g.ndim - eta.ndim))  # q has one more
+  return {name: params[name] - jnp.expand_dims(eta, axes(g)) * g for name, g in gradients.items()}
+
+
+def _rows(x):
+  return x.sum(1, keepdims=True)
+
+
+def _columns(x):
+  return x.sum(0, keepdims=True)

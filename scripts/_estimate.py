@@ -1,0 +1,105 @@
+"""What compiled programs would take on an accelerator: nothing here is measured on one."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from _hlo import Counted
+from _programs import Program
+from _targets import Target
+
+
+class Compiled(NamedTuple):
+  """A program, what a call of it does, the bytes that it needs on a chip, and the seconds it took to compile: in all, and of cores."""
+
+  program: Program
+  counted: Counted
+  bytes: int
+  seconds: tuple[float, float]
+
+
+def table(found: Sequence[Compiled], target: Target) -> Iterator[str]:
+  """Lines of Markdown, a program each."""
+  unit = "operations" if target.platform == "tpu" else "kernels"
+  cycles = " XLA's estimate, us |" if target.clock else ""
+  yield f"| program | calls | {unit} a call | a sample | of it Pallas | loops | exchanges |{cycles} MB | compiled in |"
+  yield f"| :-- | --: | --: | --: | --: | --: | --: |{' --: |' if cycles else ''} --: | --: |"
+  for program, counted, size, seconds in found:
+    a_sample = f"{counted.launches / program.samples:.2f}" if program.samples else ""
+    trips = ", ".join("?" if n is None else str(n) for n in counted.trips)
+    cycles = f" {counted.cycles / target.clock * 1e6:,.0f} |" if target.clock else ""
+    yield (
+      f"| {program.name} | {program.calls:,} | {counted.launches:,} | {a_sample} | {counted.kernels} | {trips} | "
+      f"{counted.collectives} |{cycles} {size / 1e6:,.0f} | {seconds[0]:.1f} s |"
+    )
+
+
+def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[str]:
+  """What the whole comes to, a line of Markdown each, and what that assumes."""
+  parts = sorted({one.program.part for one in found})
+  total, of_cores = (sum(one.seconds[i] for one in found) for i in (0, 1))
+  yield (
+    f"- Compiled in {total:.0f} s, {of_cores:.0f} of one core: {len(found)} programs for {chips} x {target.name}. "
+    f"Starts and orders are drawn on the CPU."
+  )
+  unit = "Operations" if target.platform == "tpu" else "Kernels"
+  runs = [one for one in found if one.program.name.rpartition(": ")[2].startswith("run")]
+  most = max(one.counted.launches / one.program.samples for one in runs)
+  yield f"- {unit} a sample of training, all nets and seeds of a part: {most:.2f}."
+  yield f"- Exchanges between chips: {sum(one.counted.collectives for one in found)}."
+  unknown = sum(n is None for one in found for n in one.counted.trips)
+  if unknown:
+    yield f"- {unknown} loops are of a length that is not known, and counted once."
+  # Parts run side by side; what is before them, in part 0, is small.
+  sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
+  low, high = (max(of[i] for of in sums) for i in (0, 1))
+  yield f"- Estimate, compiling not counted: {low:.{_digits(low)}f} to {high:.{_digits(high)}f} s."
+  longest = max(parts, key=lambda part: sums[part][1])
+  kernels = [_in_kernels(one, target) for one in runs if one.program.part == longest]
+  inside = [sum(of[i] for of in kernels) for i in (0, 1)]
+  yield f"- Of it in the kernels' loops over samples: {inside[0]:.1f} to {inside[1]:.1f} s."
+  yield f"- The estimate assumes: {'; '.join(target.assumes)}."
+
+
+def _seconds(found, target):
+  return tuple(
+    sum(_in_kernels(one, target)[i] + _outside(one, target)[i] for one in found) for i in (0, 1)
+  )
+
+
+def _in_kernels(one: Compiled, target: Target) -> tuple[float, float]:
+  """Seconds, at least and at most, of all calls in kernels' loops over samples."""
+  program = one.program
+  if not one.counted.kernels or not program.samples:
+    return 0.0, 0.0
+  times = lambda i: sum(
+    math.ceil(runs / target.at_once) * target.sample_us[head][i] * _wider(head, wide, classes)
+    for head, (runs, wide, classes) in program.kernels.items()
+  )
+  low, high = (program.calls * program.samples * times(i) / 1e6 for i in (0, 1))
+  return low, high
+
+
+def _wider(head, wide, classes):
+  """How many times the parameters are those of 10 classes and 32 neurons, no less than once."""
+  return max(1.0, classes / 10 * (wide / 32) ** (2 if head == "qnn" else 1))
+
+
+def _outside(one: Compiled, target: Target) -> tuple[float, float]:
+  """Seconds, at least and at most, of all calls but for what is in kernels."""
+  program, counted = one.program, one.counted
+  low, high = (counted.launches * us / 1e6 for us in target.launch_us)
+  if target.clock:
+    low, high = low + counted.cycles / target.clock, high + 2 * counted.cycles / target.clock
+  elif program.samples and counted.kernels:
+    blocks = max(counted.trips[0] or 1, 1)
+    products = max(
+      program.samples * program.operations / target.flops,
+      blocks * 3 * 4 * program.numbers / target.bandwidth,
+    )
+    low, high = low + products, high + products
+  return program.calls * low, program.calls * high
+
+
+def _digits(seconds):
+  return 0 if seconds >= 10 else 1 if seconds >= 1 else 3
