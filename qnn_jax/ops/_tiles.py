@@ -36,8 +36,6 @@ def tiles(n: int, m: int) -> list[tuple[int, int]]:
   return list(itertools.pairwise(edges))
 
 
-# Compiled as one where nothing around them is: each of their many steps has shapes of its own.
-@functools.partial(jax.jit, static_argnames=("cache", "how"), inline=True)
 def forward(x, q, cache, how):
   """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], what `backward` takes of it)."""
   n, m = x.shape[-1], q.shape[-1]
@@ -51,7 +49,6 @@ def forward(x, q, cache, how):
   return z, (z[:1, :1], cached if cache else None)
 
 
-@functools.partial(jax.jit, static_argnames="how", inline=True)
 def backward(x, delta, q, residuals, how):
   """delta [B, m] -> (dx [B, n] of the quadratic part alone, dq [P, m])."""
   z, cached = residuals
