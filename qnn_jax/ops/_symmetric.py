@@ -83,10 +83,11 @@ _LOOP_FROM = 64  # Below it a gather has few entries, and a loop's steps cost mo
 def unpacked_by_rows(q: jax.Array) -> jax.Array:
   """`unpack`, a row after another."""
   n, m = matrix_size(q.shape[0]), q.shape[1]
+  q = _mesh.whole_rows(q.T).T  # Or a packed axis that is split is exchanged once a row.
 
   def put(i, full):
     # Row i of the upper triangle ends a window of n numbers, which begins in the rows above it.
-    window = jax.lax.dynamic_slice_in_dim(q, _start(n, i) - i, n, 0)
+    window = jax.lax.dynamic_slice_in_dim(q, row_start(n, i) - i, n, 0)
     return jax.lax.dynamic_update_slice_in_dim(full, window[None], i, 0)
 
   full = _mesh.vary(jnp.zeros((n, n, m), q.dtype), _mesh.varying(q))
@@ -103,13 +104,13 @@ def packed_by_rows(q: jax.Array) -> jax.Array:
     i = n - 1 - k
     # What is below the diagonal falls on the rows above, which are yet to come.
     row = jax.lax.dynamic_index_in_dim(q, i, 1, keepdims=False)
-    return jax.lax.dynamic_update_slice_in_dim(packed, row.T, _start(n, i) - i, 0)
+    return jax.lax.dynamic_update_slice_in_dim(packed, row.T, row_start(n, i) - i, 0)
 
   packed = jnp.zeros((packed_size(n), m), q.dtype)
   return jax.lax.fori_loop(0, n, put, _mesh.vary(packed, _mesh.varying(q)))
 
 
-def _start(n, i):
+def row_start(n, i):
   """Where row i begins in packed storage."""
   return i * (2 * n - i + 1) // 2
 
