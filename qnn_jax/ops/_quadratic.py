@@ -8,14 +8,14 @@ symmetric matrices, which is what the paper updates with. Both walk the same tra
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _arguments, _mesh, _products, _symmetric, _tiles
+from qnn_jax.ops import _arguments, _form, _mesh, _products, _symmetric
+from qnn_jax.ops._form import Plan
 from qnn_jax.ops._products import How
 
 
@@ -164,28 +164,13 @@ def _check_symmetric(q):
     )
 
 
-class Plan(NamedTuple):
-  """How `by_closed_form` goes about it: the products' options, Q in tiles or whole, V kept or not."""
-
-  how: How = How()
-  tiled: bool = False
-  cache: bool = True
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def by_closed_form(plan, x, q, kernel, bias):
   return _quadratic_fwd(plan, x, q, kernel, bias)[0]
 
 
 def _quadratic_fwd(plan, x, q, kernel, bias):
-  wide_x, wide_q = _products.wide(x, q)
-  if plan.tiled:
-    how = plan.how.form(wide_x.dtype)
-    rows, cached = _tiles.forward(_arguments.as_rows(wide_x), wide_q, plan.cache, how)
-    form = rows.reshape(*x.shape[:-1], q.shape[-1])
-  else:
-    form, v = _form(plan.how, wide_x, _symmetric.unpack(wide_q))
-    cached = v if plan.cache else None
+  form, cached = _form.forward(plan, *_products.wide(x, q))
   z = _products.plus_affine(form, x, kernel, bias, plan.how)  # (24)
   return z, (x, q, kernel, bias, cached)  # 'Cache for BP' in Algorithm 1
 
@@ -193,16 +178,7 @@ def _quadratic_fwd(plan, x, q, kernel, bias):
 def _quadratic_bwd(plan, residuals, delta):
   x, q, kernel, bias, cached = residuals
   wide_x, wide_q, wide_delta = _products.wide(x, q, delta)
-  if plan.tiled:
-    wide_x, wide_delta, wide_q = _products.alike(wide_x, wide_delta, wide_q)
-    rows = [_arguments.as_rows(a) for a in (wide_x, wide_delta)]
-    dx, dq = _tiles.backward(*rows, wide_q, cached, plan.how)
-    dx = dx.reshape(x.shape)
-  else:
-    v = _form(plan.how, wide_x, _symmetric.unpack(wide_q))[1] if cached is None else cached
-    dx, dq = _form_backward(plan.how, wide_x, v, wide_delta, _mesh.spec_of(q)[-1])
-    # One packed entry is one variable: M(a)_ij of (35) once, not once for each half.
-    dq = _symmetric.pack(dq)
+  dx, dq = _form.backward(plan, wide_x, wide_delta, wide_q, cached)
   return _with_affine(plan.how, dx, dq, delta, x, q, kernel, bias)
 
 
@@ -215,43 +191,20 @@ def _quadratic_full(how, x, q, kernel, bias):
 
 
 def _quadratic_full_fwd(how, x, q, kernel, bias):
-  form, v = _form(how, *_products.wide(x, q))
+  form, v = _form.whole(how, *_products.wide(x, q))
   return _products.plus_affine(form, x, kernel, bias, how), (x, q, kernel, bias, v)
 
 
 def _quadratic_full_bwd(how, residuals, delta):
   x, q, kernel, bias, v = residuals
   wide_x, wide_delta = _products.wide(x, delta)
-  dx, dq = _form_backward(how, wide_x, v, wide_delta, _mesh.spec_of(q)[0])
+  dx, dq = _form.whole_backward(how, wide_x, v, wide_delta, _mesh.spec_of(q)[0])
   # (37) is symmetric, its rounding is not: over a long run the halves of Q would drift apart.
   dq = (dq + dq.swapaxes(1, 2)) / 2
   return _with_affine(how, dx, dq, delta, x, q, kernel, bias)
 
 
 _quadratic_full.defvjp(_quadratic_full_fwd, _quadratic_full_bwd)
-
-
-def _form(how, x, q):
-  """x [..., n], full q [m, n, n] -> (a^T Q a [..., m], V [..., m, n])."""
-  how = how.form(x.dtype)
-  einsum = functools.partial(
-    jnp.einsum, precision=how.precision, preferred_element_type=how.preferred_element_type
-  )
-  v = einsum("...i,mij->...mj", x, q)  # V = A Q, (44): row k of a sample's V is a^T Q_k
-  return einsum("...mj,...j->...m", *_products.alike(v, x)), v
-
-
-def _form_backward(how, x, v, delta, neurons):
-  """The derivatives of a^T Q a by a and by a full Q, whose neurons are split over `neurons`."""
-  x, v, delta = _products.alike(x, v, delta)
-  dx = 2 * jnp.einsum(  # (47) without g' and W
-    "...m,...mj->...j", delta, v, precision=how.precision, out_sharding=_mesh.sharding(x)
-  )
-  outer = delta[..., :, None] * x[..., None, :]
-  batch = tuple(range(x.ndim - 1))
-  place = _mesh.sharding_like(x, neurons, None, None)
-  dq = _products.dot(outer, x, batch, batch, how, place)
-  return dx, dq * (2 - jnp.eye(x.shape[-1], dtype=x.dtype))[None]  # (37) with M(a) of (35)
 
 
 def _with_affine(how, dx, dq, delta, x, q, kernel, bias):

@@ -8,7 +8,8 @@ E = 2 delta a^T as [B, |J|, m] a tile costs three matrix products, half of those
   forward     V_J = A S_J,  z += 2 V_J a_J
   backward    dS_J = A^T E,  da += E S_J^T,  da_J += 2 delta V_J
 
-`_quadratic.py` holds the plain form of the same equations, and the tests hold one to the other.
+For a CPU alone, whose caches a tile fits; `_form.py` holds the plain form of the same equations,
+which all else takes, and the tests hold one to the other.
 """
 
 import functools
@@ -36,8 +37,6 @@ def tiles(n: int, m: int) -> list[tuple[int, int]]:
   return list(itertools.pairwise(edges))
 
 
-# Compiled as one where nothing around them is: each of their many steps has shapes of its own.
-@functools.partial(jax.jit, static_argnames=("cache", "how"), inline=True)
 def forward(x, q, cache, how):
   """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], what `backward` takes of it)."""
   n, m = x.shape[-1], q.shape[-1]
@@ -51,7 +50,6 @@ def forward(x, q, cache, how):
   return z, (z[:1, :1], cached if cache else None)
 
 
-@functools.partial(jax.jit, static_argnames="how", inline=True)
 def backward(x, delta, q, residuals, how):
   """delta [B, m] -> (dx [B, n] of the quadratic part alone, dq [P, m])."""
   z, cached = residuals
@@ -105,7 +103,8 @@ def _v(x, s, j1, how):
 
 def _columns(q, n, j0, j1, after):
   """S_J as [j1, |J|, m]."""
-  starts = np.array([_start(n, i) + j0 - i for i in range(j1)], np.int32) + _zero(after)
+  starts = np.array([_symmetric.row_start(n, i) + j0 - i for i in range(j1)], np.int32)
+  starts = starts + _zero(after)
   window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)
   runs = jax.vmap(window)(starts)
   # At the diagonal a run begins in the row above it.
@@ -121,7 +120,7 @@ def _packed(products, n, m):
   rows, columns = np.triu_indices(n)
   for t, (i0, i1) in enumerate(tiles(n, m)):
     below = jnp.concatenate([product[i0:i1] for product in products[t:]], 1)
-    run = slice(_start(n, i0), _start(n, i1))
+    run = slice(_symmetric.row_start(n, i0), _symmetric.row_start(n, i1))
     i, j = rows[run], columns[run]
     where = ((i - i0) * (n - i0) + j - i0).astype(np.int32)
     entries = below.reshape(-1, m).at[where].get(mode="promise_in_bounds")
@@ -129,11 +128,6 @@ def _packed(products, n, m):
     entries = jnp.where((i == j)[:, None], entries / 2, entries)
     dq = jax.lax.dynamic_update_slice_in_dim(dq, entries, run.start, 0)
   return dq
-
-
-def _start(n, i):
-  """Where row i begins in packed storage."""
-  return i * (2 * n - i + 1) // 2
 
 
 # Packed numbers of so small a Q that all its tiles may lie in memory at once: 4 MB in float32.
