@@ -4,6 +4,7 @@ from qnn_jax import initializers, losses, ops
 from qnn_jax.errors import InputError
 from qnn_jax.layers import AffineLinear, HeavyLinear, QuadraticLinear, ReducedQuadraticLinear
 from qnn_jax.models import Classifier
+from qnn_jax.surgery import replace
 
 __all__ = [
   "AffineLinear",
@@ -15,4 +16,5 @@ __all__ = [
   "initializers",
   "losses",
   "ops",
+  "replace",
 ]

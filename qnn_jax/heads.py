@@ -31,6 +31,7 @@ class Head:
     title: in tables and figures.
     colour: in figures.
     marker: in figures, as matplotlib names it.
+    conv: the class of its convolution, called as `nnx.Conv`; None if it has none.
   """
 
   name: str
@@ -39,6 +40,7 @@ class Head:
   title: str
   colour: str
   marker: str = "o"
+  conv: type[nnx.Module] | None = None
 
 
 def as_drawn(init: Initializer) -> Initializer:
