@@ -17,7 +17,7 @@ LAYERS = (
   ("ops",),
   ("initializers", "layers", "losses", "complexity"),
   ("heads", "models"),
-  ("surgery",),
+  ("surgery", "inspect"),
   ("training",),
   ("sklearn",),
 )
