@@ -8,6 +8,7 @@ slow, literal transcription of the forward equation for one sample.
 
 from qnn_jax.ops._affine import affine, affine_reference
 from qnn_jax.ops._heavy import heavy, heavy_reference
+from qnn_jax.ops._low_rank import low_rank_quadratic, low_rank_quadratic_reference
 from qnn_jax.ops._quadratic import quadratic, quadratic_full, quadratic_reference
 from qnn_jax.ops._reduced_quadratic import reduced_quadratic, reduced_quadratic_reference
 from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size, unpack
@@ -17,6 +18,8 @@ __all__ = [
   "affine_reference",
   "heavy",
   "heavy_reference",
+  "low_rank_quadratic",
+  "low_rank_quadratic_reference",
   "matrix_size",
   "multiplicity",
   "pack",
