@@ -77,7 +77,7 @@ def _forward(how, x, v, s, kernel, bias):
   """(z, t), t [..., r, m] the products v^T a."""
   wide_x, wide_v, wide_s = _products.wide(x, v, s)
   t = _inner(how.form(wide_x.dtype), wide_x, wide_v)
-  wide_s, wide_t = _products.alike(wide_s, t)
+  wide_s, wide_t = _products.alike(_beside(t, wide_s), t)
   form = (wide_s * wide_t * wide_t).sum(-2)
   return _products.plus_affine(form, x, kernel, bias, how), t  # (L1)
 
@@ -99,6 +99,11 @@ def _inner(how, x, v):
   )
 
 
+def _beside(t, s):
+  """s [r, m] laid out as the last axes of t [..., r, m], which `out_sharding` may have moved."""
+  return _mesh.moved(s, *_mesh.spec_of(t)[-2:])
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _low_rank(how, x, v, s, kernel, bias):
   return _forward(how, x, v, s, kernel, bias)[0]
@@ -112,7 +117,7 @@ def _low_rank_fwd(how, x, v, s, kernel, bias):
 def _low_rank_bwd(how, residuals, delta):
   x, v, s, kernel, bias, t = residuals
   wide_x, wide_v, wide_s, wide_delta = _products.wide(x, v, s, delta)
-  wide_s, wide_t, wide_delta = _products.alike(wide_s, t, wide_delta)
+  wide_s, wide_t, wide_delta = _products.alike(_beside(t, wide_s), t, wide_delta)
   delta_t = wide_delta[..., None, :] * wide_t
   slope = 2 * wide_s * delta_t  # delta_k dz_k/dt_rk
   last_two, batch = (slope.ndim - 2, slope.ndim - 1), tuple(range(x.ndim - 1))
