@@ -2,7 +2,13 @@
 
 from qnn_jax import initializers, losses, ops
 from qnn_jax.errors import InputError
-from qnn_jax.layers import AffineLinear, HeavyLinear, QuadraticLinear, ReducedQuadraticLinear
+from qnn_jax.layers import (
+  AffineLinear,
+  HeavyLinear,
+  LowRankQuadraticLinear,
+  QuadraticLinear,
+  ReducedQuadraticLinear,
+)
 from qnn_jax.models import Classifier
 from qnn_jax.surgery import replace
 
@@ -11,6 +17,7 @@ __all__ = [
   "Classifier",
   "HeavyLinear",
   "InputError",
+  "LowRankQuadraticLinear",
   "QuadraticLinear",
   "ReducedQuadraticLinear",
   "initializers",

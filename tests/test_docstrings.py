@@ -10,6 +10,14 @@ import pytest
 
 import qnn_jax
 
+OPS = (
+  "affine",
+  "heavy",
+  "low_rank_quadratic",
+  "quadratic",
+  "quadratic_full",
+  "reduced_quadratic",
+)
 MODULES = [
   module.name
   for module in pkgutil.walk_packages(qnn_jax.__path__, "qnn_jax.")
@@ -27,6 +35,6 @@ def test_examples(name):
 
 def test_the_ops_have_examples():
   finder = doctest.DocTestFinder()
-  for name in ("affine", "quadratic", "quadratic_full", "reduced_quadratic", "heavy"):
+  for name in OPS:
     (example,) = finder.find(getattr(qnn_jax.ops, name), name, module=False)
     assert example.examples

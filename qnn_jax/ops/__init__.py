@@ -7,7 +7,9 @@ slow, literal transcription of the forward equation for one sample.
 """
 
 from qnn_jax.ops._affine import affine, affine_reference
+from qnn_jax.ops._eigen import from_low_rank, to_low_rank
 from qnn_jax.ops._heavy import heavy, heavy_reference
+from qnn_jax.ops._low_rank import low_rank_quadratic, low_rank_quadratic_reference
 from qnn_jax.ops._quadratic import quadratic, quadratic_full, quadratic_reference
 from qnn_jax.ops._reduced_quadratic import reduced_quadratic, reduced_quadratic_reference
 from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size, unpack
@@ -15,8 +17,11 @@ from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size,
 __all__ = [
   "affine",
   "affine_reference",
+  "from_low_rank",
   "heavy",
   "heavy_reference",
+  "low_rank_quadratic",
+  "low_rank_quadratic_reference",
   "matrix_size",
   "multiplicity",
   "pack",
@@ -26,5 +31,6 @@ __all__ = [
   "quadratic_reference",
   "reduced_quadratic",
   "reduced_quadratic_reference",
+  "to_low_rank",
   "unpack",
 ]
