@@ -63,17 +63,25 @@ class Factors(NamedTuple):
     return (q + q.T) / 2
 
   def eigenpairs(self, k):
-    # F = U R makes Q = U (R C R^T) U^T: the eigenvalues of a small matrix, and zeros.
-    more = k is not None and k > min(self.f.shape)
-    basis, r = np.linalg.qr(self.f, mode="complete" if more else "reduced")
-    values, vectors = np.linalg.eigh(r @ self.core @ r.T)
+    missing = max(0, (k or 0) - min(self.f.shape))
+    if missing:
+      # Further columns, which Q does not use: what they add to the basis are eigenvectors of zero.
+      columns = np.random.default_rng(0).normal(size=(len(self.f), missing))
+      more = Factors(np.hstack([self.f, columns]), np.pad(self.core, (0, missing)))
+      return more.eigenpairs(k)
+    basis, values, vectors = self._spectrum()
     return _leading(values, basis @ vectors, k)
 
   def axes(self, w):
-    basis, r = np.linalg.qr(self.f)
-    values, vectors = np.linalg.eigh(r @ self.core @ r.T)
+    basis, values, vectors = self._spectrum()
     inside = w @ basis
     return Axes(values, inside @ vectors, float(np.linalg.norm(w - basis @ inside)))
+
+  def _spectrum(self):
+    # F = U R makes Q = U (R C R^T) U^T: the eigenvalues of a small matrix, and zeros.
+    basis, r = np.linalg.qr(self.f)
+    values, vectors = np.linalg.eigh(r @ self.core @ r.T)
+    return basis, values, vectors
 
 
 class Diagonal(NamedTuple):

@@ -68,7 +68,7 @@ def matrices(layer) -> np.ndarray:
 def eigenpairs(layer, k: int | None = None) -> Eigenpairs:
   """The k leading eigenpairs of every neuron's Q, by magnitude.
 
-  Where Q is of low rank, reduced or diagonal no n x n matrix is made, unless k asks for more pairs
+  Where Q is of low rank, reduced or diagonal, no n x n matrix is made, unless k asks for more pairs
   than may differ from zero.
 
   Args:

@@ -67,6 +67,12 @@ def _(layer: layers.ReducedQuadraticLinear):
     yield Factors(np.stack([w, u_k], axis=1), half), c_k * w + b * u_k, b * c_k
 
 
+@neurons.register
+def _(layer: layers.LowRankQuadraticLinear):
+  v, s = _numbers(layer, "v"), _numbers(layer, "s")
+  return _with_affine(layer, lambda k, w: Factors(_wide(v[:, :, k]), np.diag(_wide(s[:, k]))))
+
+
 def _with_affine(layer, form: Callable[[int, np.ndarray], Form]) -> Iterator[Neuron]:
   """The neurons whose Q is `form(k, w)` and whose w and b are the kernel's and the bias's."""
   for k, (w, b) in enumerate(_affine(layer)):
