@@ -25,6 +25,7 @@ _EXCHANGEABLE: dict[type, type] = {
   AffineLinear: nnx.Linear,
   nnx.Conv: nnx.Conv,
 }
+_ZEROS = jax.nn.initializers.zeros
 _OLD = ("kernel", "bias")  # what a new layer takes over
 
 
@@ -246,14 +247,16 @@ def _builder(place: _Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Modul
       f"got {make!r}"
     )
   given = set(make.keywords) if isinstance(make, functools.partial) else set()
-  names = {*inspect.signature(vars(form)["__init__"]).parameters, "derivative"} - given
-  arguments = {name: getattr(old, name) for name in names if hasattr(old, name)}
-  if "param_dtype" in names:
+  sizes, names = _arguments_of(form)
+  arguments = {name: getattr(old, name) for name in names - given if hasattr(old, name)}
+  arguments |= {name: _ZEROS for name in ("kernel_init", "bias_init")}  # replaced by the old ones
+  if "param_dtype" not in given:
     arguments["param_dtype"] = old.kernel.dtype
+  sizes = [getattr(old, name) for name in sizes]
 
   def build(key):
     try:
-      layer = make(**arguments, rngs=nnx.Rngs(params=key))
+      layer = make(*sizes, **arguments, rngs=nnx.Rngs(params=key))
     except TypeError as error:
       raise InputError(
         f"{place.path}: {_named(kind)} cannot be made with the arguments of nnx.{form.__name__}: "
@@ -267,6 +270,13 @@ def _builder(place: _Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Modul
     return layer
 
   return build, given
+
+
+def _arguments_of(form: type) -> tuple[list[str], set[str]]:
+  """(the sizes, which come first and must be given; the arguments that a layer keeps as attributes)."""
+  _, *parameters = inspect.signature(vars(form)["__init__"]).parameters.values()
+  first = [p.name for p in parameters if p.kind != p.KEYWORD_ONLY and p.default is p.empty]
+  return first, {p.name for p in parameters} - {*first} | {"derivative"}
 
 
 def _layer_of(name: str, form: type) -> type[nnx.Module]:
@@ -300,9 +310,10 @@ def _placed(draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel) -> n
     place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout(leaf.shape))
     return jax.tree.map(place, shapes)
   places = jax.tree.map(lambda leaf: layout(leaf.shape), shapes)
+  if not jax.tree.leaves(places):
+    return draw(key)
   if isinstance(kernel, jax.core.Tracer):
-    move = lambda leaf, place: leaf if place is None else jax.sharding.reshard(leaf, place)
-    return jax.tree.map(move, draw(key), places)
+    return jax.tree.map(jax.sharding.reshard, draw(key), places)
   return jax.jit(draw, out_shardings=places)(key)
 
 

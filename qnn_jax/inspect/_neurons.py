@@ -70,6 +70,7 @@ def _(layer: layers.ReducedQuadraticLinear):
 @neurons.register
 def _(layer: layers.LowRankQuadraticLinear):
   v, s = _numbers(layer, "v"), _numbers(layer, "s")
+  v = v.reshape(-1, *s.shape)
   return _with_affine(layer, lambda k, w: Factors(_wide(v[:, :, k]), np.diag(_wide(s[:, k]))))
 
 
