@@ -27,19 +27,17 @@ Start = Callable[[Initializer], Initializer]
 class Head:
   """A layer that may end a network.
 
-    Attributes:
-      name: in configs, on the command line and in results.
-      layer: its class, called as `layer(in_features, out_features, rngs=rngs, ...)`.
-      starts: for every `..._init` argument of the layer, what a network's one `param_init` becomes in
-        it: `as_drawn`, or `initializers.symmetrized` for packed matrices.
-      title: in tables and figures.
-      colour: in figures.
-      marker: in figures, as matplotlib names it.
-  <<<<<<< HEAD
-      size: the layer's whole-number argument that "NAME:8" sets; "" for none.
-      arguments: of the layer beside its sizes and starts; `get` fills in what stands behind the colon.
-      conv: the class of its convolution, called as `nnx.Conv` and with `arguments`; None if it has none.
-  >>>>>>> lowrank
+  Attributes:
+    name: in configs, on the command line and in results.
+    layer: its class, called as `layer(in_features, out_features, rngs=rngs, ...)`.
+    starts: for every `..._init` argument of the layer, what a network's one `param_init` becomes in
+      it: `as_drawn`, or `initializers.symmetrized` for packed matrices.
+    title: in tables and figures.
+    colour: in figures.
+    marker: in figures, as matplotlib names it.
+    size: the layer's whole-number argument that "NAME:8" sets; "" for none.
+    arguments: of the layer beside its sizes and starts; `get` fills in what stands behind the colon.
+    conv: the class of its convolution, called as `nnx.Conv` and with `arguments`; None if it has none.
   """
 
   name: str
