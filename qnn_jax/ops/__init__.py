@@ -7,27 +7,35 @@ slow, literal transcription of the forward equation for one sample.
 """
 
 from qnn_jax.ops._affine import affine, affine_reference
+from qnn_jax.ops._conv import Options as ConvOptions
+from qnn_jax.ops._conv import heavy_conv, low_rank_quadratic_conv, reduced_quadratic_conv
 from qnn_jax.ops._heavy import heavy, heavy_reference
 from qnn_jax.ops._low_rank import low_rank_quadratic, low_rank_quadratic_reference
 from qnn_jax.ops._quadratic import quadratic, quadratic_full, quadratic_reference
+from qnn_jax.ops._quadratic_conv import quadratic_conv
 from qnn_jax.ops._reduced_quadratic import reduced_quadratic, reduced_quadratic_reference
 from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size, unpack
 
 __all__ = [
+  "ConvOptions",
   "affine",
   "affine_reference",
   "heavy",
+  "heavy_conv",
   "heavy_reference",
   "low_rank_quadratic",
+  "low_rank_quadratic_conv",
   "low_rank_quadratic_reference",
   "matrix_size",
   "multiplicity",
   "pack",
   "packed_size",
   "quadratic",
+  "quadratic_conv",
   "quadratic_full",
   "quadratic_reference",
   "reduced_quadratic",
+  "reduced_quadratic_conv",
   "reduced_quadratic_reference",
   "unpack",
 ]
