@@ -2,7 +2,13 @@
 
 from qnn_jax import initializers, losses, ops
 from qnn_jax.errors import InputError
-from qnn_jax.layers import AffineLinear, HeavyLinear, QuadraticLinear, ReducedQuadraticLinear
+from qnn_jax.layers import (
+  AffineLinear,
+  HeavyLinear,
+  LowRankQuadraticLinear,
+  QuadraticLinear,
+  ReducedQuadraticLinear,
+)
 from qnn_jax.models import Classifier
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
   "Classifier",
   "HeavyLinear",
   "InputError",
+  "LowRankQuadraticLinear",
   "QuadraticLinear",
   "ReducedQuadraticLinear",
   "initializers",

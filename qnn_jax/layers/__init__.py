@@ -19,12 +19,14 @@ its product, and the closed form covers the quadratic part.
 from qnn_jax.layers._affine import AffineLinear
 from qnn_jax.layers._heavy import HeavyLinear
 from qnn_jax.layers._linear import QuadraticParam
+from qnn_jax.layers._low_rank import LowRankQuadraticLinear
 from qnn_jax.layers._quadratic import QuadraticLinear
 from qnn_jax.layers._reduced_quadratic import ReducedQuadraticLinear
 
 __all__ = [
   "AffineLinear",
   "HeavyLinear",
+  "LowRankQuadraticLinear",
   "QuadraticLinear",
   "QuadraticParam",
   "ReducedQuadraticLinear",

@@ -17,13 +17,24 @@ KERNEL_INIT = jax.nn.initializers.lecun_normal()  # nnx.Linear's own
 ZEROS = jax.nn.initializers.zeros
 ONES = jax.nn.initializers.ones
 _LINEAR_ARGUMENTS = inspect.signature(nnx.Linear.__init__).parameters
+# What a call of a layer depends on beside its parameters.
+_OF_THE_CALL = (
+  "use_bias",
+  "dtype",
+  "param_dtype",
+  "precision",
+  "dot_general",
+  "promote_dtype",
+  "preferred_element_type",
+  "derivative",
+)
 
 Metadata = Mapping[str, Any]
 NO_METADATA: Metadata = MappingProxyType({})
 
 
 class QuadraticParam(nnx.Param):
-  """A parameter that multiplies two inputs: q, heavy_kernel, u. An `nnx.Param` to every filter.
+  """A parameter that multiplies two inputs: q, heavy_kernel, u, v, s. An `nnx.Param` to every filter.
 
   By this type alone `training.minibatch.quadratic_labels` tells such parameters from all others.
   """
@@ -105,3 +116,13 @@ class Linear(nnx.Linear):
     (x,) = _products.wide(x)
     options = options | {"preferred_element_type": None}
     return _products.plus_form(affine, self._by_op(x, None, None, options))
+
+
+def arguments_of(layer: Linear) -> dict[str, Any]:
+  """What makes another layer of the same affine map: its arguments, with kernel and bias as they are."""
+  found: dict[str, Any] = {name: getattr(layer, name) for name in _OF_THE_CALL}
+  for name in ("kernel", "bias") if layer.use_bias else ("kernel",):
+    param = getattr(layer, name)
+    found[f"{name}_init"] = lambda *_, value=param[...]: value
+    found[f"{name}_metadata"] = param.get_metadata()
+  return found | {"rngs": nnx.Rngs(0)}  # nothing is drawn

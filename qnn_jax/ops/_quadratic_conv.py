@@ -14,8 +14,6 @@ from qnn_jax.ops._conv import Options, checked
 from qnn_jax.ops._windows import Window
 
 OP = "quadratic_conv"
-# Patches that Q is multiplied with at a time, whole images: V of so many stays in a core's cache.
-_PATCHES = 1024
 
 
 def quadratic_conv(
@@ -92,18 +90,11 @@ class Plan(NamedTuple):
 
 
 def _plan(how, derivative, size, x, q):
-  places = jax.eval_shape(lambda x: _windows.patches(how.window, x, size), x).shape[1:-2]
   n, m = _symmetric.matrix_size(q.shape[0]), q.shape[1] // how.window.groups
-  alone = _mesh.on_one_device(x, q) and m > 0 and 0 not in (*x.shape, *places)
-  images = None
-  if alone and all(isinstance(size, int) for size in (x.shape[0], *places)):
-    at_once = max(1, _PATCHES // math.prod(places))
-    steps = -(-x.shape[0] // at_once)
-    images = -(-x.shape[0] // steps) if steps > 1 else None
+  tiled = _quadratic.large(n, m) and 0 not in (*x.shape, m) and _mesh.on_one_device(x, q)
+  images = _windows.images_a_step(how.window, x, size)
   element = how.form(x.dtype).preferred_element_type
-  form = _quadratic.Plan(
-    how._replace(window=None, preferred_element_type=element), alone and _quadratic.large(n, m)
-  )
+  form = _quadratic.Plan(how._replace(window=None, preferred_element_type=element), tiled)
   return Plan(form, how.window, size, images, derivative)
 
 
@@ -126,8 +117,8 @@ def _by_images(plan, x, q):
 def _by_images_fwd(plan, x, q):
   if plan.images is None:
     return _of_images(plan, x, q), (x, q)
-  z = jax.lax.map(lambda images: _of_images(plan, images, q), _in_steps(plan, x))
-  return _joined(z, len(x)), (x, q)
+  z = jax.lax.map(lambda images: _of_images(plan, images, q), _windows.in_steps(plan.images, x))
+  return _windows.joined(z, len(x)), (x, q)
 
 
 def _by_images_bwd(plan, residuals, delta):
@@ -141,20 +132,10 @@ def _by_images_bwd(plan, residuals, delta):
     return dq + more, dx
 
   start = _mesh.vary(jnp.zeros_like(q), _mesh.varying(q))
-  dq, dx = jax.lax.scan(step, start, (_in_steps(plan, x), _in_steps(plan, delta)))
-  return _joined(dx, len(x)), dq
+  dq, dx = jax.lax.scan(
+    step, start, (_windows.in_steps(plan.images, x), _windows.in_steps(plan.images, delta))
+  )
+  return _windows.joined(dx, len(x)), dq
 
 
 _by_images.defvjp(_by_images_fwd, _by_images_bwd)
-
-
-def _in_steps(plan, x):
-  """x [B, ...] -> [steps, images, ...], images of zeros at the end where B is no multiple of a step."""
-  steps = -(-len(x) // plan.images)
-  x = jnp.pad(x, [(0, steps * plan.images - len(x))] + [(0, 0)] * (x.ndim - 1))
-  return x.reshape(steps, plan.images, *x.shape[1:])
-
-
-def _joined(x, rows):
-  """The inverse of `_in_steps`."""
-  return x.reshape(-1, *x.shape[2:])[:rows]

@@ -13,6 +13,9 @@ import jax.numpy as jnp
 
 from qnn_jax.ops import _mesh
 
+# Patches taken out at a time, whole images: what is made of so many stays in a core's cache.
+_PATCHES = 1024
+
 Pads = tuple[tuple[int, int], ...]
 
 
@@ -88,3 +91,51 @@ def patches(window: Window, x, size: tuple[int, ...]):
     return jnp.concatenate(seen, -1)[..., None, :]
   split = jnp.stack([a.reshape(*a.shape[:-1], groups, channels) for a in seen], -2)
   return split.reshape(*split.shape[:-2], math.prod(size) * channels)
+
+
+def images_a_step(window: Window, x, size: tuple[int, ...]) -> int | None:
+  """How many images' patches to take out at a time; None for all, as where a mesh may have split them."""
+  places = jax.eval_shape(lambda x: patches(window, x, size), x).shape[1:-2]
+  known = all(isinstance(axis, int) for axis in (x.shape[0], *places))
+  if not known or 0 in (*x.shape, *places) or not _mesh.on_one_device(x):
+    return None
+  steps = -(-x.shape[0] // max(1, _PATCHES // math.prod(places)))
+  return None if steps == 1 else -(-x.shape[0] // steps)
+
+
+def in_steps(images: int, x):
+  """x [B, ...] -> [steps, images, ...], with zeros at the end where B is no multiple of a step."""
+  steps = -(-len(x) // images)
+  x = jnp.pad(x, [(0, steps * images - len(x))] + [(0, 0)] * (x.ndim - 1))
+  return x.reshape(steps, images, *x.shape[1:])
+
+
+def joined(x, rows: int):
+  """The inverse of `in_steps`."""
+  return x.reshape(-1, *x.shape[2:])[:rows]
+
+
+def kernel_by_patches(window: Window, x, delta, shape, precision):
+  """The derivative by a kernel of this shape: the transpose of `product`, step by step."""
+  size, groups = shape[: x.ndim - 2], window.groups
+  of_places = "bgn,bgm->gnm"
+  images = images_a_step(window, x, size)
+  neurons = shape[x.ndim - 1 :]
+  delta = delta.reshape(*delta.shape[: x.ndim - 1], *neurons[:-1], groups, -1)
+  delta = delta.swapaxes(-3, -2) if len(neurons) > 1 else delta
+
+  def of_images(x, delta):
+    p = patches(window, x, size)
+    rows = math.prod(p.shape[:-2])
+    p, delta = p.reshape(rows, groups, -1), delta.reshape(rows, groups, -1)
+    return jnp.einsum(of_places, p, delta, precision=precision)
+
+  if images is None:
+    found = of_images(x, delta)
+  else:
+    kind = jax.eval_shape(of_images, x, delta)
+    start = _mesh.vary(jnp.zeros(kind.shape, kind.dtype), _mesh.varying(x))
+    add = lambda total, step: (total + of_images(*step), None)
+    found = jax.lax.scan(add, start, (in_steps(images, x), in_steps(images, delta)))[0]
+  found = found.reshape(groups, *size, -1, *neurons[:-1], neurons[-1] // groups)
+  return jnp.moveaxis(found, 0, -2).reshape(shape)

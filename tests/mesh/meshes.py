@@ -34,6 +34,7 @@ LAYERS = {
   "quadratic": qnn_jax.QuadraticLinear,
   "reduced_quadratic": qnn_jax.ReducedQuadraticLinear,
   "heavy": qnn_jax.HeavyLinear,
+  "low_rank_quadratic": qnn_jax.LowRankQuadraticLinear,
 }
 RANK = 4
 VECTORS = ("bias", "c")
