@@ -8,7 +8,12 @@ slow, literal transcription of the forward equation for one sample.
 
 from qnn_jax.ops._affine import affine, affine_reference
 from qnn_jax.ops._conv import Options as ConvOptions
-from qnn_jax.ops._conv import heavy_conv, low_rank_quadratic_conv, reduced_quadratic_conv
+from qnn_jax.ops._conv import (
+  affine_conv,
+  heavy_conv,
+  low_rank_quadratic_conv,
+  reduced_quadratic_conv,
+)
 from qnn_jax.ops._eigen import from_low_rank, to_low_rank
 from qnn_jax.ops._heavy import heavy, heavy_reference
 from qnn_jax.ops._low_rank import low_rank_quadratic, low_rank_quadratic_reference
@@ -20,6 +25,7 @@ from qnn_jax.ops._symmetric import matrix_size, multiplicity, pack, packed_size,
 __all__ = [
   "ConvOptions",
   "affine",
+  "affine_conv",
   "affine_reference",
   "from_low_rank",
   "heavy",

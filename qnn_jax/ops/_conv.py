@@ -16,7 +16,7 @@ from typing import Any, TypedDict, Unpack
 import jax
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _arguments, _heavy, _low_rank, _reduced_quadratic
+from qnn_jax.ops import _affine, _arguments, _heavy, _low_rank, _reduced_quadratic
 from qnn_jax.ops._products import How
 from qnn_jax.ops._windows import Window
 
@@ -40,6 +40,41 @@ class Options(TypedDict, total=False):
   precision: Any
   preferred_element_type: Any
   out_sharding: Any
+
+
+def affine_conv(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  **options: Unpack[Options],
+) -> jax.Array:
+  """z = W a + b with a convolution for the product: what `nnx.Conv` computes.
+
+  Args:
+    x: [B, *image, c], an image of one axis or more.
+    kernel: [*window, c/g, m].
+    bias: [m], or None for none.
+    derivative: as in `affine`.
+    options: see `ops.ConvOptions`.
+
+  Returns:
+    z [B, *places, m].
+
+  Raises:
+    InputError: if the shapes do not fit, or for an unknown derivative.
+
+  Source: `affine`, on patches.
+
+  >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
+  >>> affine_conv(x, ones, None, padding="VALID")[0, :, 0].tolist()
+  [3.0, 5.0]
+  """
+  _arguments.check_given("affine_conv", kernel=kernel)
+  x, kernel, bias = _arguments.promote(x, kernel, bias)
+  how = checked("affine_conv", derivative, x, {"kernel": kernel}, {"bias": bias}, options)
+  return _affine.by(how, derivative, x, kernel, bias)
 
 
 def heavy_conv(
