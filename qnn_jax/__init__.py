@@ -4,9 +4,13 @@ from qnn_jax import initializers, losses, ops
 from qnn_jax.errors import InputError
 from qnn_jax.layers import (
   AffineLinear,
+  HeavyConv,
   HeavyLinear,
+  LowRankQuadraticConv,
   LowRankQuadraticLinear,
+  QuadraticConv,
   QuadraticLinear,
+  ReducedQuadraticConv,
   ReducedQuadraticLinear,
 )
 from qnn_jax.models import Classifier
@@ -15,10 +19,14 @@ from qnn_jax.surgery import replace
 __all__ = [
   "AffineLinear",
   "Classifier",
+  "HeavyConv",
   "HeavyLinear",
   "InputError",
+  "LowRankQuadraticConv",
   "LowRankQuadraticLinear",
+  "QuadraticConv",
   "QuadraticLinear",
+  "ReducedQuadraticConv",
   "ReducedQuadraticLinear",
   "initializers",
   "losses",

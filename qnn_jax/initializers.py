@@ -56,7 +56,7 @@ def symmetrized(init: Initializer) -> Initializer:
 def unit_directions(init: Initializer) -> Initializer:
   """v [n, r, m] whose directions v[:, r, m] have length one, drawn by `init`, whatever its scale.
 
-  The start of the layer of low rank: its s alone says how much each square counts. Directions drawn
+  Several axes of inputs, as of a convolution's [*window, c, r, m], are one direction together. The start of the layer of low rank: its s alone says how much each square counts. Directions drawn
   as zero stay zero.
 
   >>> v = unit_directions(jax.nn.initializers.normal(0.01))(jax.random.key(0), (3, 2, 1))
@@ -68,7 +68,7 @@ def unit_directions(init: Initializer) -> Initializer:
     drawn = init(key, shape, *(() if dtype is None else (dtype,)))
     # In at least float32: the small draws of a narrow start have squares below float16's least.
     wide = drawn.astype(jnp.promote_types(drawn.dtype, jnp.float32))
-    length = jnp.linalg.norm(wide, axis=0, keepdims=True)
+    length = jnp.linalg.norm(wide.reshape(-1, *shape[-2:]), axis=0)
     v = (wide / jnp.where(length == 0, 1, length)).astype(drawn.dtype)
     return v if out_sharding is None else jax.device_put(v, out_sharding)
 

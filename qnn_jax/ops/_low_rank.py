@@ -69,7 +69,12 @@ def low_rank_quadratic(
   }
   _arguments.check_shapes("low_rank_quadratic", x, expected)
   how = How(precision, preferred_element_type, out_sharding)
-  args = _mesh.vary_alike(x, v, s, kernel, bias)
+  return by(how, derivative, x, v, s, kernel, bias)
+
+
+def by(how, derivative, *args):
+  """The op by a product of the caller's, shapes checked."""
+  args = _mesh.vary_alike(*args)
   return _low_rank(how, *args) if derivative == "closed_form" else _forward(how, *args)[0]
 
 
@@ -85,18 +90,11 @@ def _forward(how, x, v, s, kernel, bias):
 def _inner(how, x, v):
   """x [..., n], v [n, r, m] -> v^T a [..., r, m], one product; neurons and batch where z will have them."""
   place = how.out_sharding
-  if place is not None:
+  if place is not None and how.window is None:
     spec = tuple(getattr(place, "spec", place))
     spec += (None,) * (x.ndim - len(spec))
     place = _mesh.sharding_like(x, *spec[:-1], None, spec[-1])
-  return jax.lax.dot_general(
-    x,
-    v,
-    (((x.ndim - 1,), (0,)), ((), ())),
-    precision=how.precision,
-    preferred_element_type=how.preferred_element_type,
-    out_sharding=place,
-  )
+  return _products.product(x, v, how._replace(out_sharding=place))
 
 
 def _beside(t, s):
@@ -120,16 +118,16 @@ def _low_rank_bwd(how, residuals, delta):
   wide_s, wide_t, wide_delta = _products.alike(_beside(t, wide_s), t, wide_delta)
   delta_t = wide_delta[..., None, :] * wide_t
   slope = 2 * wide_s * delta_t  # delta_k dz_k/dt_rk
-  last_two, batch = (slope.ndim - 2, slope.ndim - 1), tuple(range(x.ndim - 1))
-  dx = _products.dot(slope, wide_v, last_two, (1, 2), how, _mesh.sharding(x))  # (L4)
-  dv = _products.dot(wide_x, slope, batch, batch, how, _mesh.sharding(v))  # (L3)
+  batch = tuple(range(x.ndim - 1))
+  dx = _products.to_inputs(slope, wide_v, x, how)  # (L4)
+  dv = _products.to_kernel(wide_x, slope, v, how)  # (L3)
   ds = _mesh.moved((delta_t * wide_t).sum(batch), *_mesh.spec_of(s))  # (L2)
   dkernel = None
   if kernel is not None:
     dx = sum(_products.alike(dx, _products.to_inputs(delta, kernel, x, how)))  # (47): W^T delta
     dkernel = _products.to_kernel(x, delta, kernel, how)  # (31)
   dbias = _products.to_bias(delta, bias)  # (28)
-  return dx.astype(x.dtype), dv.astype(v.dtype), ds.astype(s.dtype), dkernel, dbias
+  return dx.astype(x.dtype), dv, ds.astype(s.dtype), dkernel, dbias
 
 
 _low_rank.defvjp(_low_rank_fwd, _low_rank_bwd)
