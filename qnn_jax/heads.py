@@ -63,8 +63,8 @@ def register(head: Head) -> None:
   """Makes the head known everywhere.
 
   Raises:
-    InputError: the name or the title is taken or missing; the name has a colon; the colour is no '#rrggbb'; the layer is no
-      nnx class; or `starts` is not a function for each of the layer's `..._init` arguments.
+    InputError: the name or the title is taken or missing; the name has a colon; the colour is no '#rrggbb'; the layer or the
+      convolution is no nnx class; or `starts` is not a function for each of the layer's `..._init` arguments.
   """
   for field in ("name", "title"):
     if not isinstance(getattr(head, field), str) or not getattr(head, field):
@@ -81,6 +81,13 @@ def register(head: Head) -> None:
     raise InputError(
       f"the head '{head.name}' must be registered by its layer's class, an nnx.Module, "
       f"not {head.layer!r}"
+    )
+  if head.conv is not None and not (
+    isinstance(head.conv, type) and issubclass(head.conv, nnx.Module)
+  ):
+    raise InputError(
+      f"the head '{head.name}' must be registered by its convolution's class, an nnx.Module, or "
+      f"None, not {head.conv!r}"
     )
   for other in _HEADS.values():
     if head.name == other.name or head.title == other.title:
@@ -171,7 +178,15 @@ def _init_arguments(layer: type) -> set[str]:
 _AFFINE = {"kernel_init": as_drawn, "bias_init": as_drawn}
 register(Head("ann", layers.AffineLinear, _AFFINE, "ANN", "#0072B2", "o"))
 register(
-  Head("qnn", layers.QuadraticLinear, _AFFINE | {"q_init": symmetrized}, "QNN", "#D55E00", "s")
+  Head(
+    "qnn",
+    layers.QuadraticLinear,
+    _AFFINE | {"q_init": symmetrized},
+    "QNN",
+    "#D55E00",
+    "s",
+    conv=layers.QuadraticConv,
+  )
 )
 register(
   Head(
@@ -181,10 +196,19 @@ register(
     "RPQNN",
     "#009E73",
     "^",
+    conv=layers.ReducedQuadraticConv,
   )
 )
 register(
-  Head("heavy", layers.HeavyLinear, _AFFINE | {"heavy_init": as_drawn}, "HEAVY", "#CC79A7", "D")
+  Head(
+    "heavy",
+    layers.HeavyLinear,
+    _AFFINE | {"heavy_init": as_drawn},
+    "HEAVY",
+    "#CC79A7",
+    "D",
+    conv=layers.HeavyConv,
+  )
 )
 register(
   Head(
@@ -195,5 +219,6 @@ register(
     "#56B4E9",
     "P",
     size="rank",
+    conv=layers.LowRankQuadraticConv,
   )
 )

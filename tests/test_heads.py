@@ -91,6 +91,7 @@ def test_what_is_not_there_is_told_with_what_is():
     ({"colour": "red"}, "without a colour: write '#rrggbb', not 'red'$"),
     ({"layer": None}, "by its layer's class, an nnx.Module, not None$"),
     ({"starts": STARTS | {"shift_init": None}}, "must start shift_init by a function"),
+    ({"conv": "conv"}, "by its convolution's class, an nnx.Module, or None, not 'conv'$"),
     ({"title": ""}, "^the head 'shifted' is registered without a title$"),
     ({"colour": None}, "^the head 'shifted' is registered without a colour: write"),
     ({"starts": HEAVY.starts}, "^the head 'shifted' must say how Shifted starts.*shift_init, and"),

@@ -46,20 +46,24 @@ def _(layer):
   return _with_affine(layer, lambda k, w: Factors(np.zeros((len(w), 0)), np.zeros((0, 0))))
 
 
-@neurons.register
-def _(layer: layers.QuadraticLinear):
-  q = _numbers(layer, "q")
-  return _with_affine(layer, lambda k, w: Dense(_wide(q[:, k])[packed_index(len(w))]))
+@neurons.register(layers.QuadraticLinear)
+@neurons.register(layers.QuadraticConv)
+def _(layer):
+  q, shown = _numbers(layer, "q"), _shown(layer)
+  pairs = lambda k: np.outer(shown[:, k], shown[:, k])
+  return _with_affine(layer, lambda k, w: Dense(_wide(q[:, k])[packed_index(len(w))] * pairs(k)))
 
 
-@neurons.register
-def _(layer: layers.HeavyLinear):
+@neurons.register(layers.HeavyLinear)
+@neurons.register(layers.HeavyConv)
+def _(layer):
   heavy = _columns(layer, "heavy_kernel")
   return _with_affine(layer, lambda k, w: Diagonal(_wide(heavy[:, k])))
 
 
-@neurons.register
-def _(layer: layers.ReducedQuadraticLinear):
+@neurons.register(layers.ReducedQuadraticLinear)
+@neurons.register(layers.ReducedQuadraticConv)
+def _(layer):
   u, c = _columns(layer, "u"), _numbers(layer, "c")
   half = np.array([[0, 0.5], [0.5, 0]])
   for k, (w, b) in enumerate(_affine(layer)):
@@ -67,10 +71,11 @@ def _(layer: layers.ReducedQuadraticLinear):
     yield Factors(np.stack([w, u_k], axis=1), half), c_k * w + b * u_k, b * c_k
 
 
-@neurons.register
-def _(layer: layers.LowRankQuadraticLinear):
-  v, s = _numbers(layer, "v"), _numbers(layer, "s")
-  v = v.reshape(-1, *s.shape)
+@neurons.register(layers.LowRankQuadraticLinear)
+@neurons.register(layers.LowRankQuadraticConv)
+def _(layer):
+  s = _numbers(layer, "s")
+  v = _numbers(layer, "v").reshape(-1, *s.shape) * _shown(layer)[:, None]
   return _with_affine(layer, lambda k, w: Factors(_wide(v[:, :, k]), np.diag(_wide(s[:, k]))))
 
 
@@ -88,9 +93,15 @@ def _affine(layer) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def _columns(layer, name: str) -> np.ndarray:
-  """A parameter [..., m] like the kernel, as [n, m]."""
+  """A parameter of the kernel's shape as [n, m], without what a mask hides."""
   value = _numbers(layer, name)
-  return value.reshape(-1, value.shape[-1])
+  return value.reshape(-1, value.shape[-1]) * _shown(layer)
+
+
+def _shown(layer) -> np.ndarray:
+  """What a convolution's mask leaves of every input of every neuron, [n, m]; else ones [1, 1]."""
+  mask = getattr(layer, "mask", None)
+  return np.ones((1, 1)) if mask is None else np.asarray(mask).reshape(-1, layer.out_features)
 
 
 def _numbers(layer, name: str) -> np.ndarray:
