@@ -99,9 +99,13 @@ def _columns(layer, name: str) -> np.ndarray:
 
 
 def _shown(layer) -> np.ndarray:
-  """What a convolution's mask leaves of every input of every neuron, [n, m]; else ones [1, 1]."""
+  """What a convolution's mask leaves of every input of every neuron, [n, m]; else ones [1, m]."""
   mask = getattr(layer, "mask", None)
-  return np.ones((1, 1)) if mask is None else np.asarray(mask).reshape(-1, layer.out_features)
+  return (
+    np.ones((1, layer.out_features))
+    if mask is None
+    else np.asarray(mask).reshape(-1, layer.out_features)
+  )
 
 
 def _numbers(layer, name: str) -> np.ndarray:
