@@ -30,10 +30,12 @@ def replace(
   in common. A layer that the model has at several places is exchanged for one at all of them. A
   stack of layers, as `nnx.vmap` makes it, becomes a stack, if its axes are the first.
 
-  The outputs stay as they were, on a CPU under one `jax.jit` to the last bit, since every kind of
-  `heads` starts as the layer that it takes the place of; see docs/layers.md, 'Numbers'.
+  A layer's outputs stay as they were, on a CPU under one `jax.jit` to the last bit, since every kind
+  of `heads` starts as the layer that it takes the place of; see docs/layers.md, 'Numbers'. What
+  stands behind it XLA may compute in another order: a model's outputs stay to rounding.
 
-  It works on a traced model too, inside `nnx.jit`, and on an abstract one, of `nnx.eval_shape`.
+  It works on a traced model too, inside `nnx.jit`, where XLA chooses on Auto axes how the new
+  parameters are split; and on an abstract one, of `nnx.eval_shape`.
 
   An optimiser that was made before does not know the new parameters: make a new one,
   `nnx.Optimizer(model, ..., wrt=nnx.Param)`; `training.minibatch.quadratic_partition` gives them a

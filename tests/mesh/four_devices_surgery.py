@@ -107,3 +107,13 @@ def test_a_stack_is_split_as_its_kernel(mesh):
   new = qnn_jax.replace(model, {"*": "rpqnn"})["layers.0"].new
   assert new.u[...].sharding.spec == P("i", None, "o")
   assert new.c[...].sharding.spec == P("i", "o")
+
+
+@every_mesh
+def test_a_convolution_is_split_by_neurons(mesh):
+  layer = nnx.Conv(4, 6, (3, 3), rngs=nnx.Rngs(0))
+  place = NamedSharding(mesh, P(None, None, None, "o"))
+  layer.kernel.set_value(jax.device_put(layer.kernel[...], place))
+  for name, own, spec in (("qnn", "q", (None, "o")), ("lowrank", "v", (*[None] * 4, "o"))):
+    new = qnn_jax.replace(nnx.List([layer]), {"0": name})["0"].new
+    assert getattr(new, own)[...].sharding == NamedSharding(mesh, P(*spec))
