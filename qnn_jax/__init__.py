@@ -1,6 +1,6 @@
 """Quadratic neurons for JAX and Flax, with the papers' closed-form backward passes."""
 
-from qnn_jax import initializers, losses, ops
+from qnn_jax import initializers, inspect, losses, ops
 from qnn_jax.errors import InputError
 from qnn_jax.layers import (
   AffineLinear,
@@ -29,6 +29,7 @@ __all__ = [
   "ReducedQuadraticConv",
   "ReducedQuadraticLinear",
   "initializers",
+  "inspect",
   "losses",
   "ops",
   "replace",
