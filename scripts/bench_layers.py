@@ -15,10 +15,9 @@ with the extra 'bench', without it its columns stay empty. On a GPU give larger 
 
 import importlib.util
 import re
-import statistics
-import time
 
 import _bench
+import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,23 +108,6 @@ def einsums(layer, args):
   }
 
 
-def jax_form(op, args, cotangent, gradient):
-  """(a call that blocks, temporary MB, seconds to compile)."""
-
-  def value_and_gradient(cotangent, *args):
-    z, pullback = jax.vjp(op, *args)
-    return z, pullback(cotangent)
-
-  args = (cotangent, *args) if gradient else args
-  lowered = jax.jit(value_and_gradient if gradient else op).lower(*args)
-  begin = time.perf_counter()
-  compiled = lowered.compile()
-  seconds = time.perf_counter() - begin
-  memory = compiled.memory_analysis()
-  run = lambda: jax.block_until_ready(compiled(*args))
-  return run, memory.temp_size_in_bytes / 1e6 if memory else None, seconds
-
-
 def torch_forms(layer, args, cotangent, gradient):
   """name -> a call that blocks: the peers in PyTorch; none without it."""
   try:
@@ -162,33 +144,19 @@ def torch_forms(layer, args, cotangent, gradient):
   return {name: call(form) for name, form in found.items()}
 
 
-def medians(runs, repeats):
-  """Milliseconds of each, all in turn, each turn in another order."""
-  times: dict[str, list[float]] = {name: [] for name in runs}
-  order = np.random.default_rng(0)
-  for _ in range(repeats):
-    for name in order.permutation(list(runs)):
-      run = runs[name]
-      run()  # or the form before it would leave its mark on the caches
-      begin = time.perf_counter()
-      run()
-      times[name].append(1e3 * (time.perf_counter() - begin))
-  return {name: statistics.median(found) for name, found in times.items()}
-
-
 def measure(layer, batch, n, m, gradient, repeats, with_torch):
   """One row of the table."""
   args = arguments(layer, batch, n, m)
   cotangent = jnp.ones((batch, m), jnp.float32)
-  forms = {"ours": jax_form(OURS[layer], args, cotangent, gradient)}
+  forms = {"ours": _timing.jax_form(OURS[layer], args, cotangent, gradient)}
   peers = einsums(layer, args)
   for name, (op, its) in peers.items():
-    forms[name] = jax_form(op, its, cotangent, gradient)
+    forms[name] = _timing.jax_form(op, its, cotangent, gradient)
   runs = {name: run for name, (run, *_) in forms.items()}
-  found = medians(runs, repeats)
+  found = _timing.medians(runs, repeats)
   if with_torch:
     # Not in the same turns: its threads spin on for a while after their work is done.
-    found |= medians(torch_forms(layer, args, cotangent, gradient), repeats)
+    found |= _timing.medians(torch_forms(layer, args, cotangent, gradient), repeats)
   best = min(peers, key=found.get)
   rounded = lambda value: None if value is None else round(value, 3)
   return {

@@ -54,6 +54,16 @@ def test_layers():
     assert row["best_einsum"] and row["torch_einsum_ms"] is None
 
 
+def test_convs():
+  rows = objects(run("bench_convs.py", "--cases=2x4x3x2", "--repeats=1", "--json"))
+  kinds = ["nnx.Conv", "heavy", "reduced", "low rank 4", "low rank 16", "full"]
+  assert [row["layer"] for row in rows] == kinds
+  # 3 x 3 x 3 inputs, two neurons: kernel, bias, and what each layer adds.
+  added = [0, 27, 28, 4 * 28, 16 * 28, 27 * 28 // 2]
+  assert [row["parameters"] for row in rows] == [2 * (28 + more) for more in added]
+  assert all(row["ours_ms"] > 0 and row["ratio"] > 0 and row["over_conv"] > 0 for row in rows)
+
+
 def test_table4():
   small = ("--sizes=20", "--seeds=1", "--workers=1", "--repeats=1", "--json")
   (row,) = objects(run("bench_table4.py", *small))
@@ -72,6 +82,7 @@ def test_table4():
     ("table4", "--sizes=many", "give whole numbers"),
     ("layers", "--cases=128x784", "give BATCHxINxOUT"),
     ("layers", "--layers=deep", "choose among quadratic"),
+    ("convs", "--cases=32x32", "give BATCHxSIDExCHANNELSxNEURONS"),
     ("scaling", "--varied=depth", "choose among inputs, hidden, seeds"),
   ],
 )
@@ -84,5 +95,5 @@ def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument,
 
 @pytest.mark.fast
 def test_there_is_no_other_benchmark():
-  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4")}
+  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "convs", "table4")}
   assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested
