@@ -121,14 +121,14 @@ def rows():
     delta = jnp.ones((batch, side, side, m), jnp.float32)
     known = forms(batch, side, channels, m)
     compiled = {
-      (layer, name): _timing.jax_form(op, args, delta, gradient=True)
+      f"{layer}, {name}": _timing.jax_form(op, args, delta, gradient=True)
       for layer, (ours, theirs) in known.items()
       for name, (op, args) in ({"ours": ours} | theirs).items()
     }
     runs = {name: run for name, (run, *_) in compiled.items()}
     ms = _timing.medians(runs, _REPEATS.value)
     for layer, ((_, args), theirs) in known.items():
-      ours, best = (layer, "ours"), min(((layer, name) for name in theirs), key=ms.__getitem__)
+      ours, best = f"{layer}, ours", min((f"{layer}, {name}" for name in theirs), key=ms.get)
       yield {
         "layer": layer,
         "case": f"{batch}, {side} x {side} x {channels} -> {m}",
@@ -136,7 +136,7 @@ def rows():
         "ours_ms": round(ms[ours], 2),
         "autodiff_ms": round(ms[best], 2),
         "ratio": round(ms[ours] / ms[best], 2),
-        "over_conv": round(ms[ours] / ms["nnx.Conv", "ours"], 2),
+        "over_conv": round(ms[ours] / ms["nnx.Conv, ours"], 2),
         "ours_temp_mb": round(compiled[ours][1], 1),
         "autodiff_temp_mb": round(compiled[best][1], 1),
       }

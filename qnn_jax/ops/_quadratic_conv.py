@@ -129,13 +129,13 @@ def _by_images_bwd(plan, residuals, delta):
 
   def step(dq, images):
     dx, more = backward(*images)
-    return dq + more, dx
+    return dq + more.astype(dq.dtype), dx
 
-  start = _mesh.vary(jnp.zeros_like(q), _mesh.varying(q))
-  dq, dx = jax.lax.scan(
-    step, start, (_windows.in_steps(plan.images, x), _windows.in_steps(plan.images, delta))
-  )
-  return _windows.joined(dx, len(x)), dq
+  wide = jnp.promote_types(q.dtype, jnp.float32)  # so many steps would not add up in less
+  start = _mesh.vary(jnp.zeros(q.shape, wide), _mesh.varying(q))
+  steps = _windows.in_steps(plan.images, x), _windows.in_steps(plan.images, delta)
+  dq, dx = jax.lax.scan(step, start, steps)
+  return _windows.joined(dx, len(x)), dq.astype(q.dtype)
 
 
 _by_images.defvjp(_by_images_fwd, _by_images_bwd)

@@ -206,5 +206,8 @@ def test_what_does_not_fit_is_named(name):
     op(x, *params, feature_group_count=3)
   with pytest.raises(InputError, match=told + "strides must be at least 1.* 2 axes, got 0"):
     op(x, *params, strides=0)
+  for padding in ("CIRCULAR", (1, 1), ((1, 1),)):
+    with pytest.raises(InputError, match=told + "padding must be 'SAME', .* 2 axes, got "):
+      op(x, *params, padding=padding)
   with pytest.raises(InputError, match=told + "derivative must be one of"):
     op(x, *params, derivative="none")
