@@ -100,8 +100,8 @@ def _inner(how, x, v):
 
 
 def _beside(t, s):
-  """s [r, m] laid out as the last axes of t [..., r, m], which `out_sharding` may have moved."""
-  return _mesh.moved(s, *_mesh.spec_of(t)[-2:])
+  """s [r, m] with as many axes as t [..., r, m], laid out as its last, which `out_sharding` may have moved."""
+  return jnp.expand_dims(_mesh.moved(s, *_mesh.spec_of(t)[-2:]), range(t.ndim - 2))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
