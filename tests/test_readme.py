@@ -25,7 +25,7 @@ def test_the_examples_of_the_layers_run(capsys, monkeypatch):
   )
   for example in examples:
     exec(compile(example, "docs/layers.md", "exec"), {"__name__": "layers"})
-  assert capsys.readouterr().out.split("\n") == ["True", "(3, 8)", "3", ""]
+  assert capsys.readouterr().out.split("\n") == ["True", "(3, 8)", "(8, 2, 3) (36, 3)", "3", ""]
 
 
 def test_every_experiment_is_in_the_table_and_the_other_way_round():

@@ -117,6 +117,11 @@ def joined(x, rows: int):
   return x.reshape(-1, *x.shape[2:])[:rows]
 
 
+def summed_in(dtype):
+  """The dtype of a sum over many steps, which would not add up in less than four bytes."""
+  return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
 def kernel_by_patches(window: Window, x, delta, shape: tuple[int, ...], precision):
   """The derivative by a kernel of this shape, as the transpose of `product`: in steps, summed in float32."""
   axes, groups = x.ndim - 1, window.groups
@@ -125,7 +130,7 @@ def kernel_by_patches(window: Window, x, delta, shape: tuple[int, ...], precisio
   delta = delta.reshape(*delta.shape[:axes], *split)
   delta = delta.swapaxes(-3, -2) if len(split) > 2 else delta  # [.., g, r, m/g]
   many = math.prod(neurons) // groups
-  wide = jnp.promote_types(x.dtype, jnp.float32)
+  wide = summed_in(x.dtype)
 
   def of_images(x, delta):
     p = patches(window, x, size)

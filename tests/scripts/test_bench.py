@@ -45,11 +45,13 @@ def test_scaling():
 
 
 def test_layers():
-  small = ("--cases=4x5x3", "--layers=quadratic", "--repeats=1", "--notorch", "--json")
+  small = ("--cases=4x5x3", "--layers=quadratic,lowrank4", "--repeats=1", "--notorch", "--json")
   rows = objects(run("bench_layers.py", *small))
-  assert [row["what"] for row in rows] == ["value+grad", "forward"]
-  for row in rows:
-    assert [row[key] for key in ("layer", "batch", "n", "m")] == ["quadratic", 4, 5, 3]
+  assert [row["what"] for row in rows] == 2 * ["value+grad", "forward"]
+  counts = [15 * 3 + 15 + 3] * 2 + [(5 * 4 + 4) * 3 + 15 + 3] * 2
+  for layer, count, row in zip(("quadratic", "quadratic", "lowrank4", "lowrank4"), counts, rows):
+    assert [row[key] for key in ("layer", "batch", "n", "m")] == [layer, 4, 5, 3]
+    assert row["parameters"] == count
     assert row["ours_ms"] > 0 and row["einsum_ms"] > 0 and row["ratio"] > 0
     assert row["best_einsum"] and row["torch_einsum_ms"] is None
 
