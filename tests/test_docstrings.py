@@ -12,11 +12,16 @@ import qnn_jax
 
 OPS = (
   "affine",
+  "affine_conv",
   "heavy",
+  "heavy_conv",
   "low_rank_quadratic",
+  "low_rank_quadratic_conv",
   "quadratic",
+  "quadratic_conv",
   "quadratic_full",
   "reduced_quadratic",
+  "reduced_quadratic_conv",
 )
 MODULES = [
   module.name

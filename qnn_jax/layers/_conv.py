@@ -38,7 +38,8 @@ class Conv(nnx.Conv):
     numbers = {"in_features": (in_features,), "out_features": (out_features,), "kernel_size": size}
     for argument, found in numbers.items():
       if not found or min(found) < 1:
-        raise InputError(f"{name}: {argument} must be at least 1, got {numbers[argument]}")
+        told = ", ".join(map(str, found)) or "nothing"
+        raise InputError(f"{name}: {argument} must be at least 1, got {told}")
     groups = feature_group_count
     if groups < 1 or in_features % groups or out_features % groups:
       raise InputError(

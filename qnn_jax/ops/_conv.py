@@ -10,6 +10,7 @@ three take no patch out: their products are convolutions, and backwards the tran
 last is in `_quadratic_conv.py`.
 """
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -18,7 +19,7 @@ import jax
 from qnn_jax.errors import InputError
 from qnn_jax.ops import _affine, _arguments, _heavy, _low_rank, _reduced_quadratic
 from qnn_jax.ops._products import How
-from qnn_jax.ops._windows import Window
+from qnn_jax.ops._windows import Pads, Window
 
 Shaped = jax.Array | jax.ShapeDtypeStruct
 
@@ -238,11 +239,10 @@ def checked(
         raise InputError(
           f"{op}: {name} has shape {array.shape}, but {wanted} is needed for x of shape {x.shape}"
         )
-  padding = options.get("padding", "SAME")
   each = lambda name: _each(op, name, options.get(name, 1), axes)
   window = Window(
     each("strides"),
-    padding if isinstance(padding, str) else tuple((low, high) for low, high in padding),
+    _pads(op, options.get("padding", "SAME"), axes),
     each("input_dilation"),
     each("kernel_dilation"),
     groups,
@@ -257,9 +257,24 @@ def checked(
 
 def _each(op: str, name: str, value: Any, axes: int) -> tuple[int, ...]:
   """A number for every axis of an image, from one for all or from one each."""
-  found = (value,) * axes if isinstance(value, int) else tuple(value)
+  found = (int(value),) * axes if isinstance(value, numbers.Integral) else tuple(map(int, value))
   if len(found) != axes or min(found) < 1:
     raise InputError(
       f"{op}: {name} must be at least 1, one number or one for each of the {axes} axes, got {value}"
     )
   return found
+
+
+def _pads(op: str, padding: Any, axes: int) -> str | Pads:
+  """The padding as it is, if it is one of JAX's."""
+  if isinstance(padding, str):
+    if padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
+      return padding.upper()
+  elif len(padding) == axes and all(
+    isinstance(pair, Sequence) and len(pair) == 2 for pair in padding
+  ):
+    return tuple((int(low), int(high)) for low, high in padding)
+  raise InputError(
+    f"{op}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or (low, high) for each of the {axes} axes, "
+    f"got {padding!r}"
+  )

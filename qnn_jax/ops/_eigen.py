@@ -1,5 +1,7 @@
 """From a full Q to the nearest of low rank, by its eigenvalues, and back."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -33,10 +35,15 @@ def to_low_rank(q: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
   >>> abs(v[:, 0, 0]).tolist(), s.tolist()
   ([0.0, 1.0], [[-3.0]])
   """
+  q = jnp.asarray(q)
   n = _symmetric.matrix_size(q.shape[0])
   if not 1 <= rank <= n:
     raise InputError(f"to_low_rank: rank must be 1 to n = {n}, the inputs of q, got {rank}")
+  return _to_low_rank(q, rank)
 
+
+@functools.partial(jax.jit, static_argnums=1)
+def _to_low_rank(q, rank):
   def of_neuron(packed):
     values, vectors = jnp.linalg.eigh(_symmetric.unpack(packed[:, None])[0])
     largest = jnp.argsort(-jnp.abs(values), stable=True)[:rank]
@@ -54,18 +61,22 @@ def from_low_rank(v: jax.Array, s: jax.Array) -> jax.Array:
   >>> from_low_rank(jnp.ones((2, 1, 1)), jnp.full((1, 1), -3.0)).tolist()
   [[-3.0], [-3.0], [-3.0]]
   """
+  v, s = jnp.asarray(v), jnp.asarray(s)
   if v.ndim != 3 or s.shape != v.shape[1:]:
     raise InputError(
       f"from_low_rank: v must be [n, r, m] and s [r, m], got shapes {v.shape} and {s.shape}"
     )
+  return _from_low_rank(v, s)
 
+
+@jax.jit
+def _from_low_rank(v, s):
   def of_neuron(v_and_s):
     v, s = v_and_s
     full = jnp.matmul(v * s, v.T, precision="highest")
     return _symmetric.pack(full[None])[:, 0]
 
-  wide = [_at_least_float32(a) for a in (v, s)]
-  wide_v, wide_s = _products.alike(*wide)
+  wide_v, wide_s = _products.alike(_at_least_float32(v), _at_least_float32(s))
   q = jax.lax.map(of_neuron, (wide_v.transpose(2, 0, 1), wide_s.T))
   return q.T.astype(v.dtype)
 

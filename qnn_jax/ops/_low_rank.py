@@ -98,8 +98,8 @@ def _inner(how, x, v):
 
 
 def _beside(t, s):
-  """s [r, m] laid out as the last axes of t [..., r, m], which `out_sharding` may have moved."""
-  return _mesh.moved(s, *_mesh.spec_of(t)[-2:])
+  """s [r, m] with as many axes as t [..., r, m], laid out as its last, which `out_sharding` may have moved."""
+  return jnp.expand_dims(_mesh.moved(s, *_mesh.spec_of(t)[-2:]), range(t.ndim - 2))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -116,12 +116,16 @@ def _low_rank_bwd(how, residuals, delta):
   x, v, s, kernel, bias, t = residuals
   wide_x, wide_v, wide_s, wide_delta = _products.wide(x, v, s, delta)
   wide_s, wide_t, wide_delta = _products.alike(_beside(t, wide_s), t, wide_delta)
-  delta_t = wide_delta[..., None, :] * wide_t
-  slope = 2 * wide_s * delta_t  # delta_k dz_k/dt_rk
-  batch = tuple(range(x.ndim - 1))
-  dx = _products.to_inputs(slope, wide_v, x, how)  # (L4)
-  dv = _products.to_kernel(wide_x, slope, v, how)  # (L3)
-  ds = _mesh.moved((delta_t * wide_t).sum(batch), *_mesh.spec_of(s))  # (L2)
+  slope = 2 * wide_s * (wide_delta[..., None, :] * wide_t)  # delta_k dz_k/dt_rk
+  dx, dv = _through_the_products(how, wide_x, wide_v, slope)
+  # A product and no sum: XLA on a CPU then keeps two arrays of t's size at once, and not three.
+  ds = jnp.einsum(  # (L2)
+    "...m,...rm->rm",
+    wide_delta,
+    wide_t * wide_t,
+    precision=how.precision,
+    out_sharding=_mesh.sharding(s),
+  )
   dkernel = None
   if kernel is not None:
     dx = sum(_products.alike(dx, _products.to_inputs(delta, kernel, x, how)))  # (47): W^T delta
@@ -131,6 +135,17 @@ def _low_rank_bwd(how, residuals, delta):
 
 
 _low_rank.defvjp(_low_rank_fwd, _low_rank_bwd)
+
+
+def _through_the_products(how, x, v, slope):
+  """(dx, dv) of t [..., r, m], given delta dz/dt: (L4) without W, and (L3)."""
+  if how.window is None and _mesh.on_one_device(x, v):
+    # As one axis: for a sum over two XLA on a CPU copies v. An axis that is split cannot be joined.
+    n, rank, m = v.shape
+    slope, flat = slope.reshape(*slope.shape[:-2], rank * m), v.reshape(n, rank * m)
+    dx = _products.to_inputs(slope, flat, x, how)
+    return dx, _products.to_kernel(x, slope, flat, how).reshape(v.shape)
+  return _products.to_inputs(slope, v, x, how), _products.to_kernel(x, slope, v, how)
 
 
 def low_rank_quadratic_reference(x, v, s, kernel, bias):

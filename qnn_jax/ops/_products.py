@@ -95,7 +95,7 @@ def _window_to_kernel(x, delta, kernel, how):
     of = lambda kernel: product(x, kernel, _plain(how))
     return _transposed(of, kernel.astype(x.dtype), delta)
 
-  if not _mesh.on_one_device(x, delta, kernel):
+  if not _mesh.on_one_device(x, delta, kernel) or not isinstance(x.shape[0], int):
     return transposed(x, delta)
   # XLA for CPU makes it a convolution with images for a window, at 2 to 10 times the time. Measured:
   # docs/performance.md.

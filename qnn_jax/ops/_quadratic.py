@@ -80,7 +80,7 @@ def quadratic(
 def by(plan, derivative, *args):
   """The op by a plan of the caller's, shapes checked."""
   if derivative == "autodiff":
-    return _quadratic_fwd(Plan(plan.how), *args)[0]
+    return forward(Plan(plan.how), *args)[0]
   return by_closed_form(plan, *args)
 
 
@@ -182,10 +182,10 @@ class Plan(NamedTuple):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def by_closed_form(plan, x, q, kernel, bias):
-  return _quadratic_fwd(plan, x, q, kernel, bias)[0]
+  return forward(plan, x, q, kernel, bias)[0]
 
 
-def _quadratic_fwd(plan, x, q, kernel, bias):
+def forward(plan, x, q, kernel, bias):
   wide_x, wide_q = _products.wide(x, q)
   if plan.tiled:
     how = plan.how.form(wide_x.dtype)
@@ -198,7 +198,7 @@ def _quadratic_fwd(plan, x, q, kernel, bias):
   return z, (x, q, kernel, bias, cached)  # 'Cache for BP' in Algorithm 1
 
 
-def _quadratic_bwd(plan, residuals, delta):
+def backward(plan, residuals, delta):
   x, q, kernel, bias, cached = residuals
   wide_x, wide_q, wide_delta = _products.wide(x, q, delta)
   if plan.tiled:
@@ -214,7 +214,7 @@ def _quadratic_bwd(plan, residuals, delta):
   return _with_affine(plan.how, dx, dq, delta, x, q, kernel, bias)
 
 
-by_closed_form.defvjp(_quadratic_fwd, _quadratic_bwd)
+by_closed_form.defvjp(forward, backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -74,8 +74,18 @@ def quadratic_conv(
   _arguments.check_shapes(OP, x, {"q": (q, (_symmetric.packed_size(n), m))})
   x, q, kernel, bias = _mesh.vary_alike(x, q, kernel, bias)
   wide_x, wide_q = _products.wide(x, q)
+  if (place := how.out_sharding) is not None:
+    place = tuple(getattr(place, "spec", place))
+    place += (None,) * (x.ndim - len(place))
+    # Where a batch and its neurons go; images are split behind the form, if at all.
+    wide_x, wide_q = _quadratic.placed(
+      wide_x, wide_q, (place[0], *[None] * (x.ndim - 2), place[-1])
+    )
+  else:
+    wide_x, wide_q = _quadratic.placed(wide_x, wide_q, None)
   plan = _plan(how, derivative, size, wide_x, wide_q)
   form = (_by_images if derivative == "closed_form" else _of_images)(plan, wide_x, wide_q)
+  form = form if place is None else _mesh.moved(form, *place)
   return _products.plus_affine(form, x, kernel, bias, how)
 
 
@@ -86,7 +96,6 @@ class Plan(NamedTuple):
   window: Window
   size: tuple[int, ...]
   images: int | None  # at a time; None for all
-  derivative: str
 
 
 def _plan(how, derivative, size, x, q):
@@ -94,19 +103,43 @@ def _plan(how, derivative, size, x, q):
   tiled = _quadratic.large(n, m) and 0 not in (*x.shape, m) and _mesh.on_one_device(x, q)
   images = _windows.images_a_step(how.window, x, size)
   element = how.form(x.dtype).preferred_element_type
-  form = _quadratic.Plan(how._replace(window=None, preferred_element_type=element), tiled)
-  return Plan(form, how.window, size, images, derivative)
+  plain = how._replace(window=None, out_sharding=None, preferred_element_type=element)
+  form = _quadratic.Plan(plain, tiled and derivative == "closed_form")
+  return Plan(form, how.window, size, images)
 
 
 def _of_images(plan, x, q):
   """p^T Q p of every patch of x [B, *image, c] -> [B, *places, m]."""
-  form = functools.partial(_quadratic.by, plan.form, plan.derivative)
   p, groups = _windows.patches(plan.window, x, plan.size), plan.window.groups
+  form = lambda p, q: _quadratic.forward(plan.form, p, q, None, None)[0]
   if groups == 1:
-    return form(*_quadratic.placed(p[..., 0, :], q, plan.form.how.out_sharding), None, None)
-  of_groups = jax.vmap(lambda p, q: form(p, q, None, None), (-2, 1), -2)
-  z = of_groups(p, q.reshape(q.shape[0], groups, -1))
+    return form(p[..., 0, :], q)
+  z = jax.vmap(form, (-2, 1), -2)(p, _by_groups(plan, q))
   return z.reshape(*z.shape[:-2], q.shape[-1])
+
+
+def _backward(plan, x, q, delta):
+  """The derivatives of `_of_images` by x and q, its patches and V made anew."""
+  patches = lambda x: _windows.patches(plan.window, x, plan.size)
+  p, to_images = jax.vjp(patches, x)
+
+  def form(p, q, delta):
+    residuals = _quadratic.forward(plan.form, p, q, None, None)[1]
+    return _quadratic.backward(plan.form, residuals, delta)[:2]
+
+  if plan.window.groups == 1:
+    dp, dq = form(p[..., 0, :], q, delta)
+    dp = dp[..., None, :]
+  else:
+    groups = p, _by_groups(plan, q), _by_groups(plan, delta)
+    dp, dq = jax.vmap(form, (-2, 1, -2), (-2, 1))(*groups)
+  return *to_images(dp), dq.reshape(q.shape)
+
+
+def _by_groups(plan, a):
+  """[..., m] -> [..., g, m/g]."""
+  groups = plan.window.groups
+  return a.reshape(*a.shape[:-1], groups, a.shape[-1] // groups)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -123,19 +156,17 @@ def _by_images_fwd(plan, x, q):
 
 def _by_images_bwd(plan, residuals, delta):
   x, q = residuals
-  backward = lambda x, delta: jax.vjp(functools.partial(_of_images, plan), x, q)[1](delta)
   if plan.images is None:
-    return backward(x, delta)
+    return _backward(plan, x, q, delta)
 
   def step(dq, images):
-    dx, more = backward(*images)
-    return dq + more, dx
+    dx, more = _backward(plan, images[0], q, images[1])
+    return dq + more.astype(dq.dtype), dx
 
-  start = _mesh.vary(jnp.zeros_like(q), _mesh.varying(q))
-  dq, dx = jax.lax.scan(
-    step, start, (_windows.in_steps(plan.images, x), _windows.in_steps(plan.images, delta))
-  )
-  return _windows.joined(dx, len(x)), dq
+  start = _mesh.vary(jnp.zeros(q.shape, _windows.summed_in(q.dtype)), _mesh.varying(q))
+  steps = _windows.in_steps(plan.images, x), _windows.in_steps(plan.images, delta)
+  dq, dx = jax.lax.scan(step, start, steps)
+  return _windows.joined(dx, len(x)), dq.astype(q.dtype)
 
 
 _by_images.defvjp(_by_images_fwd, _by_images_bwd)

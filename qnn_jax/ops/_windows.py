@@ -35,8 +35,10 @@ def product(window: Window, x, kernel, **how):
   `how` is what `jax.lax.dot_general` takes besides, under the same names.
   """
   before, neurons = kernel.shape[: x.ndim - 1], kernel.shape[x.ndim - 1 :]
-  several, grouped = len(neurons) > 1, window.groups > 1
-  if several:  # as one convolution: a neuron's own must stay in its group
+  several = len(neurons) > 1
+  # As one convolution: a neuron's own must stay in its group, or where `out_sharding` puts it.
+  grouped = window.groups > 1 or how.get("out_sharding") is not None
+  if several:
     kernel = (kernel.swapaxes(-1, -2) if grouped else kernel).reshape(*before, -1)
   z = jax.lax.conv_general_dilated(
     x,
@@ -115,27 +117,34 @@ def joined(x, rows: int):
   return x.reshape(-1, *x.shape[2:])[:rows]
 
 
-def kernel_by_patches(window: Window, x, delta, shape, precision):
-  """The derivative by a kernel of this shape: the transpose of `product`, step by step."""
-  size, groups = shape[: x.ndim - 2], window.groups
-  of_places = "bgn,bgm->gnm"
-  images = images_a_step(window, x, size)
-  neurons = shape[x.ndim - 1 :]
-  delta = delta.reshape(*delta.shape[: x.ndim - 1], *neurons[:-1], groups, -1)
-  delta = delta.swapaxes(-3, -2) if len(neurons) > 1 else delta
+def summed_in(dtype):
+  """The dtype of a sum over many steps, which would not add up in less than four bytes."""
+  return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
+def kernel_by_patches(window: Window, x, delta, shape: tuple[int, ...], precision):
+  """The derivative by a kernel of this shape, as the transpose of `product`: in steps, summed in float32."""
+  axes, groups = x.ndim - 1, window.groups
+  size, channels, neurons = shape[: axes - 1], shape[axes - 1], shape[axes:]
+  split = *neurons[:-1], groups, neurons[-1] // groups
+  delta = delta.reshape(*delta.shape[:axes], *split)
+  delta = delta.swapaxes(-3, -2) if len(split) > 2 else delta  # [.., g, r, m/g]
+  many = math.prod(neurons) // groups
+  wide = summed_in(x.dtype)
 
   def of_images(x, delta):
     p = patches(window, x, size)
     rows = math.prod(p.shape[:-2])
-    p, delta = p.reshape(rows, groups, -1), delta.reshape(rows, groups, -1)
-    return jnp.einsum(of_places, p, delta, precision=precision)
+    p, delta = p.reshape(rows, groups, p.shape[-1]), delta.reshape(rows, groups, many)
+    return jnp.einsum("bgn,bgm->gnm", p, delta, precision=precision, preferred_element_type=wide)
 
+  images = images_a_step(window, x, size)
   if images is None:
     found = of_images(x, delta)
   else:
-    kind = jax.eval_shape(of_images, x, delta)
-    start = _mesh.vary(jnp.zeros(kind.shape, kind.dtype), _mesh.varying(x))
+    start = jnp.zeros((groups, math.prod(size) * channels, many), wide)
+    start = _mesh.vary(start, _mesh.varying(x))
     add = lambda total, step: (total + of_images(*step), None)
     found = jax.lax.scan(add, start, (in_steps(images, x), in_steps(images, delta)))[0]
-  found = found.reshape(groups, *size, -1, *neurons[:-1], neurons[-1] // groups)
-  return jnp.moveaxis(found, 0, -2).reshape(shape)
+  found = found.reshape(groups, *size, channels, *neurons[:-1], neurons[-1] // groups)
+  return jnp.moveaxis(found, 0, -2).reshape(shape).astype(x.dtype)
