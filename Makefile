@@ -42,6 +42,7 @@ bench: $(VENV)/installed
 	$(INSTALL) '.[bench$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	$(BIN)/python scripts/bench_table4.py $(ARGS)
 	$(BIN)/python scripts/bench_layers.py --repeats=21 --cases=$(LAYERS) $(ARGS)
+	$(BIN)/python scripts/bench_convs.py $(ARGS)
 	$(BIN)/python scripts/bench_per_sample.py --torch $(ARGS)
 	$(BIN)/python scripts/bench_per_sample.py --workers=1 $(ARGS)
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)

@@ -28,7 +28,7 @@ from qnn_jax.sweeps.configs import product
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
   """The whole table; preset 'quick' has the two small sizes, 'smoke' takes seconds, 'former' is x / 255."""
   config = ml_collections.ConfigDict()
-  config.models = ("ann", "qnn", "rpqnn")  # 'heavy' may be added
+  config.models = ("ann", "qnn", "rpqnn")  # 'heavy', 'lowrank' and 'lowrank:8' may be added
   config.train_sizes = (600, 1200, 6000, 60000)
   config.epochs = (5, 10, 20)  # read off one run
   config.hidden = (10, 15, 20, 25, 30)

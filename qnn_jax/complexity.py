@@ -62,6 +62,30 @@ def layer(kind: str, n: int, m: int) -> Multiplications:
   return Multiplications(*map(sum, zip(ann_layer(n, m), extra(kind, n, m))))
 
 
+def low_rank_extra(n: int, m: int, rank: int) -> Multiplications:
+  """What a layer of low rank needs beyond an affine one, counted as in Section 5; not in the paper.
+
+  With t = v^T a: t, s t and s t t forwards; delta s t, twice that and its product with v backwards; t t,
+  delta t t and the product with a for the update. Each is r m numbers, but the three products with n.
+
+  >>> low_rank_extra(n=30, m=10, rank=4)
+  Multiplications(forward=1280, backward=1280, update=1280)
+  """
+  _check_sizes(n, m)
+  if rank < 1:
+    raise InputError(f"a layer of low rank has a rank of at least 1, got {rank}")
+  return Multiplications(*(n * rank * m + 2 * rank * m,) * 3)
+
+
+def low_rank_memory(n: int, m: int, rank: int) -> int:
+  """Numbers that a layer of low rank stores beyond those of an affine layer: v, s and t.
+
+  >>> low_rank_memory(n=30, m=10, rank=4)
+  1280
+  """
+  return low_rank_extra(n, m, rank).forward
+
+
 def extra_memory(kind: str, n: int, m: int) -> int:
   """Table 2: numbers stored beyond those of an affine layer; 0 for ann.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from qnn_jax import ops
 
@@ -17,7 +18,7 @@ def symmetric_uniform(scale: float) -> Initializer:
   """
 
   def init(key, shape, dtype=None, out_sharding=None):
-    drawn = jax.random.uniform(key, shape, dtype or jax.numpy.float32, -scale, scale)
+    drawn = jax.random.uniform(key, shape, dtype or jnp.float32, -scale, scale)
     return drawn if out_sharding is None else jax.device_put(drawn, out_sharding)
 
   return init
@@ -50,3 +51,25 @@ def symmetrized(init: Initializer) -> Initializer:
     return q if out_sharding is None else jax.device_put(q, out_sharding)
 
   return packed_init
+
+
+def unit_directions(init: Initializer) -> Initializer:
+  """v [n, r, m] whose directions v[:, r, m] have length one, drawn by `init`, whatever its scale.
+
+  Several axes of inputs, as of a convolution's [*window, c, r, m], are one direction together. The start of the layer of low rank: its s alone says how much each square counts. Directions drawn
+  as zero stay zero.
+
+  >>> v = unit_directions(jax.nn.initializers.normal(0.01))(jax.random.key(0), (3, 2, 1))
+  >>> bool(jax.numpy.allclose((v**2).sum(0), 1))
+  True
+  """
+
+  def directions_init(key, shape, dtype=None, out_sharding=None):
+    drawn = init(key, shape, *(() if dtype is None else (dtype,)))
+    # In at least float32: the small draws of a narrow start have squares below float16's least.
+    wide = drawn.astype(jnp.promote_types(drawn.dtype, jnp.float32))
+    length = jnp.linalg.norm(wide.reshape(-1, *shape[-2:]), axis=0)
+    v = (wide / jnp.where(length == 0, 1, length)).astype(drawn.dtype)
+    return v if out_sharding is None else jax.device_put(v, out_sharding)
+
+  return directions_init

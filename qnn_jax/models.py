@@ -29,7 +29,7 @@ def make_layer(
   if param_init is not None:
     kwargs = {name: start(param_init) for name, start in head.starts.items()} | kwargs
   layer: Callable[..., nnx.Module] = head.layer  # nnx.Module's own __init__ takes nothing
-  return layer(in_features, out_features, rngs=rngs, **kwargs)
+  return layer(in_features, out_features, rngs=rngs, **{**head.arguments, **kwargs})
 
 
 class Classifier(nnx.Module):
@@ -42,7 +42,8 @@ class Classifier(nnx.Module):
     in_features: inputs, 784 for MNIST.
     hidden: neurons of the hidden layer, or of each hidden layer in turn; each at least 1.
     classes: outputs.
-    head: kind of the last layer: ann, qnn, rpqnn, heavy, or another that `heads` knows.
+    head: kind of the last layer: ann, qnn, rpqnn, heavy, lowrank, lowrank:8 (of rank 8), or another that
+      `heads` knows.
     hidden_kind: kind of the hidden layers, one name for all or one a layer; ann in the papers.
     param_init: start of every parameter of every layer, `initializers.symmetric_uniform(0.01)` for
       Table 4; None leaves each layer its own start.

@@ -35,7 +35,7 @@ class QuadraticLogisticRegression(ClassifierMixin, BaseEstimator):
 
   Two classes take one quadratic neuron, more take one a class, each its class against the rest.
   A sample's parameters number 1 + n + n(n+1)/2, and so does the work of a step: meant for tens of
-  features, possible for hundreds.
+  features, possible for hundreds. `qnn_jax.inspect` takes a fitted one: eigenpairs, kinds of quadrics.
 
   Args:
     learning_rate: eta, positive; or 'auto', the reciprocal of the mean of |phi(x)|^2 over the

@@ -5,7 +5,8 @@
 A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPEATS times, each turn
 in another order; medians are compared. `einsum` is the best of several natural spellings, each with
 the storage of Q that it likes, by autodiff; for the reduced layer two affine maps, for Heavy the
-two products. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
+two products, for low rank (lowrank4 is of rank 4) the sum of squares. A full Q above 1 GiB has no peers:
+they would be several of it. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
 z, 'forward' z alone. Temporary memory is what XLA allocates beside arguments and results; 'compile s'
 is what XLA takes to compile the program, once, einsum's that of the fastest spelling.
 `torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, shares no halves; torch comes
@@ -15,10 +16,9 @@ with the extra 'bench', without it its columns stay empty. On a GPU give larger 
 
 import importlib.util
 import re
-import statistics
-import time
 
 import _bench
+import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +44,7 @@ HEADINGS = {
   "layer": "layer",
   "what": "what",
   "case": "batch, n -> m",
+  "parameters": "parameters",
   "ours_ms": "ours ms",
   "einsum_ms": "einsum ms",
   "ratio": "ratio",
@@ -59,7 +60,10 @@ OURS = {
   "recomputed": lambda *args: ops.quadratic(*args, cache=False),
   "reduced": ops.reduced_quadratic,
   "heavy": ops.heavy,
+  "lowrank4": ops.low_rank_quadratic,
+  "lowrank16": ops.low_rank_quadratic,
 }
+_FULL_Q = 2**30  # bytes
 _LAYERS = flags.DEFINE_list("layers", list(OURS), "Which.")
 flags.register_validator(
   _LAYERS, lambda layers: layers and set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
@@ -73,6 +77,9 @@ def arguments(layer, batch, n, m):
   x, w, b = draw(batch, n), draw(n, m), draw(m)
   if layer == "reduced":
     return x, w, b, draw(n, m), draw(m)
+  if layer.startswith("lowrank"):
+    rank = int(layer.removeprefix("lowrank"))
+    return x, draw(n, rank, m), draw(rank, m), w, b
   return x, draw(n, m) if layer == "heavy" else draw(ops.packed_size(n), m), w, b
 
 
@@ -82,7 +89,19 @@ def einsums(layer, args):
     return {"affine * affine": (lambda x, w, b, u, c: (x @ w + b) * (x @ u + c), args)}
   if layer == "heavy":
     return {"two products": (lambda x, h, w, b: (x * x) @ h + x @ w + b, args)}
+  if layer.startswith("lowrank"):
+    flat = lambda x, v: (x @ v.reshape(len(v), -1)).reshape(len(x), *v.shape[1:])
+    return {
+      "sum of squares": (
+        lambda x, v, s, w, b: (s * jnp.einsum("bi,irm->brm", x, v) ** 2).sum(1) + x @ w + b, args
+      ),
+      "einsum of squares": (
+        lambda x, v, s, w, b: jnp.einsum("rm,brm->bm", s, flat(x, v) ** 2) + x @ w + b, args
+      ),
+    }  # fmt: skip
   x, packed, w, b = args
+  if 4 * x.shape[1] ** 2 * packed.shape[1] > _FULL_Q:
+    return {}
   full = ops.unpack(packed)
   spellings = {
     "bi,mij,bj": (full, lambda x, q: jnp.einsum("bi,mij,bj->bm", x, q, x)),
@@ -109,23 +128,6 @@ def einsums(layer, args):
   }
 
 
-def jax_form(op, args, cotangent, gradient):
-  """(a call that blocks, temporary MB, seconds to compile)."""
-
-  def value_and_gradient(cotangent, *args):
-    z, pullback = jax.vjp(op, *args)
-    return z, pullback(cotangent)
-
-  args = (cotangent, *args) if gradient else args
-  lowered = jax.jit(value_and_gradient if gradient else op).lower(*args)
-  begin = time.perf_counter()
-  compiled = lowered.compile()
-  seconds = time.perf_counter() - begin
-  memory = compiled.memory_analysis()
-  run = lambda: jax.block_until_ready(compiled(*args))
-  return run, memory.temp_size_in_bytes / 1e6 if memory else None, seconds
-
-
 def torch_forms(layer, args, cotangent, gradient):
   """name -> a call that blocks: the peers in PyTorch; none without it."""
   try:
@@ -142,6 +144,10 @@ def torch_forms(layer, args, cotangent, gradient):
     "reduced": lambda x, w, b, u, c: (x @ w + b) * (x @ u + c),
     "heavy": lambda x, h, w, b: (x * x) @ h + x @ w + b,
   }
+  if layer.startswith("lowrank"):
+    forms[layer] = lambda x, v, s, w, b: (
+      (s * torch.einsum("bi,irm->brm", x, v) ** 2).sum(1) + x @ w + b
+    )
   einsum = lambda x, q, w, b: torch.einsum("bi,mij,bj->bm", x, q, x) + x @ w + b
   found = {"torch_einsum": forms.get(layer, einsum)}
   if quadratic:
@@ -162,34 +168,21 @@ def torch_forms(layer, args, cotangent, gradient):
   return {name: call(form) for name, form in found.items()}
 
 
-def medians(runs, repeats):
-  """Milliseconds of each, all in turn, each turn in another order."""
-  times: dict[str, list[float]] = {name: [] for name in runs}
-  order = np.random.default_rng(0)
-  for _ in range(repeats):
-    for name in order.permutation(list(runs)):
-      run = runs[name]
-      run()  # or the form before it would leave its mark on the caches
-      begin = time.perf_counter()
-      run()
-      times[name].append(1e3 * (time.perf_counter() - begin))
-  return {name: statistics.median(found) for name, found in times.items()}
-
-
 def measure(layer, batch, n, m, gradient, repeats, with_torch):
   """One row of the table."""
   args = arguments(layer, batch, n, m)
   cotangent = jnp.ones((batch, m), jnp.float32)
-  forms = {"ours": jax_form(OURS[layer], args, cotangent, gradient)}
+  forms = {"ours": _timing.jax_form(OURS[layer], args, cotangent, gradient)}
   peers = einsums(layer, args)
   for name, (op, its) in peers.items():
-    forms[name] = jax_form(op, its, cotangent, gradient)
+    forms[name] = _timing.jax_form(op, its, cotangent, gradient)
   runs = {name: run for name, (run, *_) in forms.items()}
-  found = medians(runs, repeats)
+  found = _timing.medians(runs, repeats)
   if with_torch:
     # Not in the same turns: its threads spin on for a while after their work is done.
-    found |= medians(torch_forms(layer, args, cotangent, gradient), repeats)
-  best = min(peers, key=found.get)
+    found |= _timing.medians(torch_forms(layer, args, cotangent, gradient), repeats)
+  best = min(peers, key=found.get, default=None)
+  best_temp, best_compile = forms[best][1:] if best else (None, None)
   rounded = lambda value: None if value is None else round(value, 3)
   return {
     "layer": layer,
@@ -198,13 +191,14 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
     "batch": batch,
     "n": n,
     "m": m,
+    "parameters": sum(a.size for a in args[1:]),
     "ours_ms": rounded(found["ours"]),
-    "einsum_ms": rounded(found[best]),
-    "ratio": round(found[best] / found["ours"], 2),
+    "einsum_ms": rounded(found.get(best)),
+    "ratio": round(found[best] / found["ours"], 2) if best else None,
     "ours_temp_mb": rounded(forms["ours"][1]),
-    "einsum_temp_mb": rounded(forms[best][1]),
+    "einsum_temp_mb": rounded(best_temp),
     "ours_compile_s": round(forms["ours"][2], 2),
-    "einsum_compile_s": round(forms[best][2], 2),
+    "einsum_compile_s": rounded(best_compile),
     "best_einsum": best,
     "bilinear_ms": rounded(found.get("bilinear")),
     "torch_einsum_ms": rounded(found.get("torch_einsum")),

@@ -50,7 +50,7 @@ _MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
 _VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
 flags.register_validator(
   _MODELS,
-  lambda models: models and set(models) <= set(heads.names()),
+  lambda models: models and all(map(heads.known, models)),
   f"choose among {', '.join(heads.names())}",
 )
 flags.register_validator(

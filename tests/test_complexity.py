@@ -1,10 +1,12 @@
 """The closed forms against the algorithms' loops, and the counter against known programs."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from qnn_jax import complexity
+from qnn_jax import complexity, ops
 from qnn_jax.errors import InputError
 
 pytestmark = pytest.mark.fast
@@ -87,6 +89,24 @@ def test_counts_are_xlas_flops_without_the_additions():
   assert flops == 2 * 5 * 7 * 3 + 5 * 3
 
 
+def test_low_rank_is_what_is_counted():
+  """Forwards to the last one; backwards XLA makes what it has fused twice, up to four of r m numbers."""
+  n, m, rank = 7, 5, 3
+  shapes = ((n,), (n, rank, m), (rank, m), (n, m), (m,))
+  forward = compiled(ops.low_rank_quadratic, *shapes)
+  extra = complexity.low_rank_extra(n, m, rank)
+  assert complexity.count_multiplications(forward.as_text()) == n * m + extra.forward
+
+  def value_and_gradient(delta, *args):
+    z, pullback = jax.vjp(ops.low_rank_quadratic, *args)
+    return z, pullback(delta)
+
+  counted = complexity.count_multiplications(compiled(value_and_gradient, (m,), *shapes).as_text())
+  assert 3 * n * m + sum(extra) <= counted <= 3 * n * m + sum(extra) + 4 * rank * m
+  stored = sum(math.prod(shape) for shape in shapes[1:3]) + rank * m
+  assert complexity.low_rank_memory(n, m, rank) == stored
+
+
 def test_a_loop_cannot_be_counted():
   program = compiled(lambda a: jax.lax.fori_loop(0, 1000, lambda i, b: b * a, a), (3,))
   with pytest.raises(InputError, match="while"):
@@ -100,6 +120,7 @@ def test_a_loop_cannot_be_counted():
     lambda: complexity.extra("qnn", 0, 3),
     lambda: complexity.extra_memory("cnn", 3, 3),
     lambda: complexity.ann_layer(3, 0),
+    lambda: complexity.low_rank_extra(3, 2, 0),
     lambda: complexity.ann_forward((3,)),
     lambda: complexity.reduced_backward((3, 0, 2)),
   ],

@@ -10,6 +10,19 @@ import pytest
 
 import qnn_jax
 
+OPS = (
+  "affine",
+  "affine_conv",
+  "heavy",
+  "heavy_conv",
+  "low_rank_quadratic",
+  "low_rank_quadratic_conv",
+  "quadratic",
+  "quadratic_conv",
+  "quadratic_full",
+  "reduced_quadratic",
+  "reduced_quadratic_conv",
+)
 MODULES = [
   module.name
   for module in pkgutil.walk_packages(qnn_jax.__path__, "qnn_jax.")
@@ -27,6 +40,6 @@ def test_examples(name):
 
 def test_the_ops_have_examples():
   finder = doctest.DocTestFinder()
-  for name in ("affine", "quadratic", "quadratic_full", "reduced_quadratic", "heavy"):
+  for name in OPS:
     (example,) = finder.find(getattr(qnn_jax.ops, name), name, module=False)
     assert example.examples

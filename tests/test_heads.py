@@ -42,8 +42,11 @@ every_head = pytest.mark.parametrize("name", heads.names())
 
 
 def test_the_order_is_that_of_tables():
-  assert heads.names()[:4] == ("ann", "qnn", "rpqnn", "heavy")
-  assert [heads.title(name) for name in heads.names()[:4]] == ["ANN", "QNN", "RPQNN", "HEAVY"]
+  names, titles = (
+    ("ann", "qnn", "rpqnn", "heavy", "lowrank"),
+    ("ANN", "QNN", "RPQNN", "HEAVY", "LOWRANK"),
+  )
+  assert heads.names() == names and tuple(map(heads.title, names)) == titles
   assert heads.title("none such") == "NONE SUCH"
 
 
@@ -75,6 +78,36 @@ def test_one_entry_makes_a_layer_known_everywhere(registry):
   assert plot._styles(models_of(cells))["shifted"] == ("#E69F00", "v")
 
 
+def test_a_size_behind_the_name_is_the_layer_s(registry):
+  model = Classifier(4, (5, 3), 2, "lowrank:2", hidden_kind="lowrank:7", rngs=nnx.Rngs(0))
+  assert [layer.v.shape for layer in model.layers] == [(4, 7, 5), (5, 7, 3), (3, 2, 2)]
+  assert heads.get("lowrank:2").title == heads.title("lowrank:2") == "LOWRANK 2"
+  assert heads.known("lowrank:2") and not heads.known("lowrank:0")
+  # Beside the default and each other, in one table.
+  cells = [
+    Cell(600, 5, 10, model) for model in ("lowrank:16", "zeta", "lowrank:2", "lowrank", "qnn")
+  ]
+  assert models_of(cells) == ("qnn", "lowrank", "lowrank:2", "lowrank:16", "zeta")
+  styles = plot._styles(models_of(cells))
+  assert len(set(styles.values())) == len(styles) and styles["lowrank"] == ("#56B4E9", "P")
+
+
+@pytest.mark.parametrize("size", ["", "0", "-1", "08", "2.5", "many", "4:4", " 4", "+4", "\u0664"])
+def test_a_size_that_is_none_is_refused(size):
+  name = f"lowrank:{size}"
+  with pytest.raises(InputError) as error:
+    Classifier(4, 3, 2, name, rngs=nnx.Rngs(0))
+  told = "the rank of 'lowrank' must be a whole number of at least 1, as in 'lowrank:8', got "
+  assert str(error.value) == f"{told}'{name}'"
+
+
+def test_a_size_of_a_head_without_one_is_refused():
+  with pytest.raises(InputError, match="^the head 'qnn' has no size: write 'qnn', not 'qnn:8'$"):
+    heads.get("qnn:8")
+  with pytest.raises(InputError, match="^unknown head 'cnn:8'; choose one of ann"):
+    heads.get("cnn:8")
+
+
 def test_what_is_not_there_is_told_with_what_is():
   with pytest.raises(InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy"):
     heads.get("cnn")
@@ -87,10 +120,12 @@ def test_what_is_not_there_is_told_with_what_is():
   [
     ({"name": "qnn"}, "^a head 'qnn' with the title 'QNN' is registered already"),
     ({"title": "ANN"}, "^a head 'ann' with the title 'ANN' is registered already"),
+    ({"name": "z:8"}, "^the head 'z:8' must have a name without a colon"),
     ({"name": ["z"]}, "registered without a name$"),
     ({"colour": "red"}, "without a colour: write '#rrggbb', not 'red'$"),
     ({"layer": None}, "by its layer's class, an nnx.Module, not None$"),
     ({"starts": STARTS | {"shift_init": None}}, "must start shift_init by a function"),
+    ({"conv": "conv"}, "by its convolution's class, an nnx.Module, or None, not 'conv'$"),
     ({"title": ""}, "^the head 'shifted' is registered without a title$"),
     ({"colour": None}, "^the head 'shifted' is registered without a colour: write"),
     ({"starts": HEAVY.starts}, "^the head 'shifted' must say how Shifted starts.*shift_init, and"),

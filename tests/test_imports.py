@@ -17,6 +17,7 @@ LAYERS = (
   ("ops",),
   ("initializers", "layers", "losses", "complexity"),
   ("heads", "models"),
+  ("surgery", "inspect"),
   ("training",),
   ("sklearn",),
 )

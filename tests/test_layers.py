@@ -12,6 +12,7 @@ from qnn_jax import (
   AffineLinear,
   HeavyLinear,
   InputError,
+  LowRankQuadraticLinear,
   QuadraticLinear,
   ReducedQuadraticLinear,
   ops,
@@ -26,12 +27,17 @@ LAYERS = {
     {"kernel": (4, 3), "bias": (3,), "u": (4, 3), "c": (3,)},
   ),
   HeavyLinear: (ops.heavy, {"heavy_kernel": (4, 3), "kernel": (4, 3), "bias": (3,)}),
+  LowRankQuadraticLinear: (
+    ops.low_rank_quadratic,
+    {"v": (4, 4, 3), "s": (4, 3), "kernel": (4, 3), "bias": (3,)},
+  ),
 }
 INITS = {
   AffineLinear: ("kernel_init", "bias_init"),
   QuadraticLinear: ("q_init", "kernel_init", "bias_init"),
   ReducedQuadraticLinear: ("kernel_init", "bias_init", "u_init", "c_init"),
   HeavyLinear: ("heavy_init", "kernel_init", "bias_init"),
+  LowRankQuadraticLinear: ("v_init", "s_init", "kernel_init", "bias_init"),
 }
 
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
@@ -80,9 +86,15 @@ def test_default_start_is_the_linear_layer_it_takes_the_place_of(layer):
 
 @every_layer
 def test_curvature_is_learned_from_the_default_start(layer):
-  """A start at zero must not be a start that stays there."""
+  """A start at zero must not be a start that stays there.
+
+  The first step of the layer of low rank moves s alone, the second v too.
+  """
   module = layer(4, 3, rngs=nnx.Rngs(0))
-  gradients = nnx.grad(lambda m, x: m(x).sum())(module, inputs(5))
+  gradient = nnx.grad(lambda m, x: m(x).sum())
+  first = gradient(module, inputs(5))
+  nnx.update(module, jax.tree.map(lambda p, g: p - 0.1 * g, nnx.state(module), first))
+  gradients = gradient(module, inputs(5))
   assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradients))
 
 

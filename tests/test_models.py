@@ -42,6 +42,9 @@ def test_param_init_starts_every_parameter(head):
   model = make(head, 7, param_init=UNIFORM)
   leaves = jax.tree.leaves(nnx.state(model))
   assert len(leaves) == 2 + len(HEADS[head])
+  if head == "lowrank":  # directions, whatever the scale
+    np.testing.assert_allclose((model.layers[1].v[...] ** 2).sum(0), 1, rtol=1e-5)
+    leaves = [leaf for leaf in leaves if leaf.ndim < 3]
   for leaf in leaves:
     assert 0 <= leaf.min() and leaf.max() < 0.01 and leaf.std() > 0
   if head == "qnn":
@@ -127,7 +130,7 @@ def test_gradient_steps_are_the_transcribed_algorithms(head, hidden, kind):
 @pytest.mark.fast
 def test_an_unknown_head_tells_which_there_are():
   with pytest.raises(
-    InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy$"
+    InputError, match="^unknown head 'cnn'; choose one of ann, qnn, rpqnn, heavy, lowrank$"
   ):
     make("cnn")
   with pytest.raises(InputError, match="'cnn'"):

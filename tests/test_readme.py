@@ -19,13 +19,20 @@ def test_the_example_runs(capsys):
 
 
 def test_the_examples_of_the_layers_run(capsys, monkeypatch):
+  """And print what the comments behind or below their prints say."""
   monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
-  examples = re.findall(
-    r"```python\n(.*?)```", (ROOT / "docs/layers.md").read_text("utf-8"), re.DOTALL
-  )
+  text = (ROOT / "docs/layers.md").read_text("utf-8")
+  examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  told = 0
   for example in examples:
     exec(compile(example, "docs/layers.md", "exec"), {"__name__": "layers"})
-  assert capsys.readouterr().out.split("\n") == ["True", "(3, 8)", "3", ""]
+    printed = capsys.readouterr().out.splitlines()
+    behind = re.findall(r"^print\(.*\)  # (.*)$", example, re.MULTILINE)
+    below = re.findall(r"^  print\(.*\)\n((?:# .*\n)+)", example, re.MULTILINE)
+    lines = [line for block in below for line in block.replace("# ", "").splitlines()] + behind
+    assert printed == lines
+    told += len(lines)
+  assert told >= 3
 
 
 def test_every_experiment_is_in_the_table_and_the_other_way_round():

@@ -13,6 +13,7 @@ HEADS = {
   "qnn": ("q", "kernel", "bias"),
   "rpqnn": ("kernel", "bias", "u", "c"),
   "heavy": ("heavy_kernel", "kernel", "bias"),
+  "lowrank": ("v", "s", "kernel", "bias"),
 }
 
 
@@ -20,7 +21,7 @@ def train(head, params, x, y, steps, learning_rate):
   """The parameters after `steps` samples, taken in their given order and cyclically.
 
   Args:
-    head: ann, qnn, rpqnn or heavy, the kind of the last layer. Every other layer is affine or of
+    head: ann, qnn, rpqnn, heavy or lowrank, the kind of the last layer. Every other layer is affine or of
       the same kind as the head, as its parameters' names tell.
     params: {"layers": {0: {"kernel": [n, h], "bias": [h]}, ..., L - 1: {...}}}, the pure dict of a
       `Classifier`'s state; "layers" may also be a list. A q is packed [P, m] or full [m, n, n].
@@ -36,7 +37,13 @@ def train(head, params, x, y, steps, learning_rate):
   keys = range(len(layers))
   if set(layers[len(layers) - 1]) != set(HEADS[head]):
     raise ValueError(f"the last layer is no {head}: it has {sorted(layers[len(layers) - 1])}")
-  algorithm = {"ann": train_qnn, "qnn": train_qnn, "rpqnn": train_rpqnn, "heavy": train_heavy}[head]
+  algorithm = {
+    "ann": train_qnn,
+    "qnn": train_qnn,
+    "rpqnn": train_rpqnn,
+    "heavy": train_heavy,
+    "lowrank": train_lowrank,
+  }[head]
   theta = [_to_paper(layers[key]) for key in keys]
   samples = np.asarray(x, np.float64), np.asarray(y, np.float64)
   algorithm(samples, theta, steps, learning_rate)
@@ -157,8 +164,47 @@ def train_heavy(D, theta, steps, eta):
     theta[l - 1].update(W=W[l], b=b[l], **({} if H[l] is None else {"H": H[l]}))
 
 
+def train_lowrank(D, theta, steps, eta):
+  """Algorithm 1 with Q_k = V_k diag(s_k) V_k^T, in place; V [n_l, n_{l-1}, r], S [n_l, r].
+
+  dL/dQ_k is delta_k a a^T for a change of Q_k that keeps it symmetric, as one of V_k or s_k does. A layer
+  without "V" is an ordinary one.
+  """
+  L = len(theta)
+  z, a, delta = ([None] * (L + 1) for _ in range(3))
+  Q = [None] * (L + 1)
+  i = 0
+  for _ in range(steps):
+    a[0] = D[0][i]
+    for l in range(1, L + 1):
+      layer = theta[l - 1]
+      Q[l] = (
+        [V @ np.diag(s) @ V.T for V, s in zip(layer["V"], layer["S"])] if "V" in layer else None
+      )
+      z[l] = layer["b"] + layer["W"] @ a[l - 1]
+      if Q[l] is not None:
+        z[l] = z[l] + A_times(a[l - 1], Q[l]) @ a[l - 1]
+      a[l] = sigma(z[l])
+    delta[L] = a[L] - D[1][i]
+    for l in range(L, 1, -1):
+      bracket = theta[l - 1]["W"].T
+      if Q[l] is not None:
+        bracket = bracket + 2 * A_times(a[l - 1], Q[l]).T  # (47)
+      delta[l - 1] = sigma_prime(z[l - 1]) * (bracket @ delta[l])
+    for l in range(1, L + 1):
+      layer = theta[l - 1]
+      steps_of = {"b": delta[l], "W": np.outer(delta[l], a[l - 1])}
+      if Q[l] is not None:
+        dQ = [delta_k * np.outer(a[l - 1], a[l - 1]) for delta_k in delta[l]]
+        V, S = layer["V"], layer["S"]
+        steps_of["S"] = np.array([np.diag(V_k.T @ dQ_k @ V_k) for V_k, dQ_k in zip(V, dQ)])
+        steps_of["V"] = np.array([2 * dQ_k @ V_k @ np.diag(s) for V_k, s, dQ_k in zip(V, S, dQ)])
+      layer.update({name: layer[name] - eta * step for name, step in steps_of.items()})
+    i = (i + 1) % len(D[0])
+
+
 # The modules' names for the paper's letters; all but q are stored transposed, inputs first.
-_LETTERS = {"kernel": "W", "bias": "b", "u": "U", "c": "c", "heavy_kernel": "H"}
+_LETTERS = {"kernel": "W", "bias": "b", "u": "U", "c": "c", "heavy_kernel": "H", "s": "S"}
 
 
 def _to_paper(layer):
@@ -167,13 +213,17 @@ def _to_paper(layer):
     value = np.array(value, np.float64)
     if name == "q":
       theta["Q"] = value if value.ndim == 3 else _full(value)
+    elif name == "v":
+      theta["V"] = value.transpose(2, 0, 1)
     else:
       theta[_LETTERS[name]] = value.T
   return theta
 
 
 def _from_paper(theta, layer):
-  params = {name: theta[_LETTERS[name]].T for name in layer if name != "q"}
+  params = {name: theta[_LETTERS[name]].T for name in layer if name in _LETTERS}
+  if "v" in layer:
+    params["v"] = theta["V"].transpose(1, 2, 0)
   if "q" in layer:
     packed = np.ndim(layer["q"]) == 2
     rows, columns = np.triu_indices(theta["Q"].shape[-1])

@@ -10,7 +10,7 @@ import numpy as np
 from qnn_jax import ops
 from qnn_jax.datasets.clusters import CLASSES, Clusters, make_clusters
 from qnn_jax.initializers import STARTS
-from qnn_jax.reports.conics import KINDS, conic_kind
+from qnn_jax.inspect import CONICS, quadric_kind
 from qnn_jax.sweeps import checks, compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked, alike_in_parts
@@ -111,7 +111,7 @@ def evaluate(point: Point, theta: np.ndarray, data: Clusters, job: Job) -> Row:
 
   Its metrics: `accuracy`, percent of test pairs whose own neuron has the largest output; `all_right`,
   percent on which all six neurons are on the right side of 1/2; `kinds` of the six boundaries, see
-  `conic_kind`; and theta.
+  `quadric_kind`; and theta.
   """
   row = Row(point, _metrics(point["model"], theta, data) | {"theta": theta.tolist()})
   if not np.isfinite(theta).all():
@@ -139,7 +139,7 @@ def _metrics(model, theta, data):
     "accuracy": round(100 * float(accuracy), 4),
     "all_right": round(100 * float(all_right), 4),
     "kinds": [
-      conic_kind([[a, b], [b, c]], w, b0)
+      quadric_kind([[a, b], [b, c]], w, b0)
       for (a, b, c), w, b0 in zip(q.T, kernel.T, bias, strict=True)
     ],
   }
@@ -162,7 +162,7 @@ POSSIBLE = Possible(
   metrics={
     "accuracy": PERCENT,
     "all_right": PERCENT,
-    "kinds": list_of(text(*KINDS, "diverged"), CLASSES),
+    "kinds": list_of(text(*CONICS, "diverged"), CLASSES),
     "theta": list_of(list_of(or_none(NUMBER), CLASSES)),
   },
   axes={"model": text(*FEATURES), "seed": SEED},

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import ml_collections
 
 from experiments.heavy_curve.task import GRID, LANES_AT_ONCE, parameters
-from qnn_jax import heads
 from qnn_jax.errors import InputError
 from qnn_jax.ops import packed_size
 from qnn_jax.sweeps import checks
@@ -40,7 +39,7 @@ def _network(name, network):
       f"{tuple(hidden)}"
     )
   for kind in kinds:
-    checks.choice(f"{name}.kinds", kind, heads.names())
+    checks.head(f"{name}.kinds", kind)
 
 
 def _memory(config, name, network):

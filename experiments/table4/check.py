@@ -1,5 +1,7 @@
 """What Table 4's configuration must be; the recipe's and Table 5's share most of it."""
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from qnn_jax import heads
@@ -23,15 +25,14 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
   Method(config.method, config.block, config.sub_block, config.tails, config.precision)
-  memory(max(config.hidden))
+  memory(max(config.hidden), config.models)
   block(config, max(config.train_sizes))
 
 
 def models(config: ml_collections.ConfigDict) -> None:
   """InputError unless every one of `models` names a head."""
   for model in config.models:
-    if model not in heads.names():
-      raise InputError(f"unknown head '{model}' in models; choose among {', '.join(heads.names())}")
+    checks.head("models", model)
 
 
 def learning(config: ml_collections.ConfigDict) -> None:
@@ -47,8 +48,9 @@ def block(config: ml_collections.ConfigDict, size: int) -> None:
   checks.memory(12.0 * min(config.block, size) ** 2, f"block = {config.block}")
 
 
-def memory(hidden: int, classes: int = 10, inputs: int = 784) -> None:
+def memory(hidden: int, models: Sequence[str], classes: int = 10, inputs: int = 784) -> None:
   """InputError if the parameters of one net with so many hidden neurons, as general as QNN, fit no memory."""
-  parameters = inputs * hidden + classes * packed_size(hidden)
+  rank = max(heads.get(model).arguments.get("rank", 0) for model in models)
+  parameters = inputs * hidden + classes * max(packed_size(hidden), rank * (hidden + 1))
   # Parameters, the trainer's copy of them with Q in full, and both again while a step is taken.
   checks.memory(6.0 * 4 * parameters, f"hidden = {hidden}")

@@ -59,19 +59,14 @@ def read_paper_table4() -> dict[Cell, Stats]:
 
 def cell_order(cell: Cell) -> tuple:
   """Sort key: small sizes first, then epochs and hidden neurons, then models as in the paper."""
-  return cell.train_size, cell.epochs, cell.hidden, *_model_rank(cell.model)
+  return cell.train_size, cell.epochs, cell.hidden, *heads.rank(cell.model)
 
 
 def models_of(cells) -> tuple[str, ...]:
   """The models among the cells: the registered heads in their order, then others by name."""
-  return tuple(sorted({cell.model for cell in cells}, key=_model_rank))
+  return tuple(sorted({cell.model for cell in cells}, key=heads.rank))
 
 
 def rows_of(cells) -> tuple[Row, ...]:
   """The rows among the cells, small sizes first."""
   return tuple(sorted({Row(*cell[:3]) for cell in cells}))
-
-
-def _model_rank(model: str) -> tuple[int, str]:
-  order = heads.names()
-  return order.index(model) if model in order else len(order), model

@@ -15,8 +15,8 @@ from experiments.table4.summary import CellSummary
 from qnn_jax import heads
 from qnn_jax.errors import InputError
 
-# For models that no head knows: what `heads` leaves of Okabe and Ito's colours.
-_OTHER_STYLES = (("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"))
+# For models that no head knows, and heads of a given size: what `heads` leaves of Okabe and Ito's colours.
+_OTHER_STYLES = (("#E69F00", "v"), ("#000000", "X"), ("#999999", "<"))
 _GREY = "#555555"
 
 # Inches. Margins are set by hand: they hold the title, the legend and the labels whatever the

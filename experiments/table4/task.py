@@ -67,7 +67,7 @@ def _run(group, job, program):
   test = lambda: _test(program, lanes, wanted, done, params, job.keep_params)
   yield Compiled(time.perf_counter() - begin)
   # A checkpoint is of these nets and no others.
-  names = " ".join(f"{net.head}{net.hidden}" for net in nets)
+  names = " ".join(f"{net.head}-{net.hidden}" for net in nets)
   kept = [Point(p.fields, (*p.names, "nets"), (*p.values, names)) for p in lanes]
   checkpoint = job.load(kept, most=eval_epochs[0])
   if checkpoint:

@@ -37,7 +37,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.once(config, "models", "runs_at_once")
   checks.whole(config, "train_size", "epochs", "hidden", "runs_at_once")
   table4.learning(config)
-  table4.memory(config.hidden)
+  table4.memory(config.hidden, config.models)
   table4.block(config, config.train_size)
   runs = max(config.runs_at_once)
   checks.memory(12.0 * 784 * config.hidden * runs, f"{runs} runs at once")

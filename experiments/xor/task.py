@@ -15,7 +15,7 @@ import numpy as np
 
 from qnn_jax.datasets.xor import make_xor
 from qnn_jax.initializers import STARTS
-from qnn_jax.reports.conics import KINDS, conic_kind
+from qnn_jax.inspect import CONICS, quadric_kind
 from qnn_jax.sweeps import checks, compiling
 from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Group, Point, Row, Worked, alike_in_parts
@@ -159,7 +159,7 @@ def _kind(theta: np.ndarray) -> str:
   if not np.isfinite(theta).all():
     return "diverged"
   b, w1, w2, q11, q12, q22 = theta
-  return conic_kind([[q11, q12], [q12, q22]], [w1, w2], b)
+  return quadric_kind([[q11, q12], [q12, q22]], [w1, w2], b)
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
@@ -171,8 +171,8 @@ POSSIBLE = Possible(
   metrics={
     "correct": whole(0, POINTS),
     "solved_epoch": or_none(whole(1)),
-    "kind": text(*KINDS, "diverged"),
-    "final_kind": text(*KINDS, "diverged"),
+    "kind": text(*CONICS, "diverged"),
+    "final_kind": text(*CONICS, "diverged"),
     **dict.fromkeys(THETA, NUMBER),
     "final_theta": list_of(or_none(NUMBER), len(THETA)),
   },

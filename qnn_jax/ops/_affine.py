@@ -47,9 +47,13 @@ def affine(
   x, kernel, bias = _arguments.promote(x, kernel, bias)
   n, m = _arguments.sizes("affine", x, kernel=kernel, bias=bias)
   _arguments.check_shapes("affine", x, {"kernel": (kernel, (n, m)), "bias": (bias, (m,))})
+  return by(How(precision, preferred_element_type, out_sharding), derivative, x, kernel, bias)
+
+
+def by(how, derivative, *args):
+  """The op by a product of the caller's, shapes checked."""
   form = _affine if derivative == "closed_form" else _forward
-  how = How(precision, preferred_element_type, out_sharding)
-  return form(how, *_mesh.vary_alike(x, kernel, bias))
+  return form(how, *_mesh.vary_alike(*args))
 
 
 def _forward(how, x, kernel, bias):

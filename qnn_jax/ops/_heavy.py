@@ -56,9 +56,14 @@ def heavy(
     "bias": (bias, (m,)),
   }
   _arguments.check_shapes("heavy", x, expected)
-  form = _heavy if derivative == "closed_form" else _forward
   how = How(precision, preferred_element_type, out_sharding)
-  return form(how, *_mesh.vary_alike(x, heavy_kernel, kernel, bias))
+  return by(how, derivative, x, heavy_kernel, kernel, bias)
+
+
+def by(how, derivative, *args):
+  """The op by a product of the caller's, shapes checked."""
+  form = _heavy if derivative == "closed_form" else _forward
+  return form(how, *_mesh.vary_alike(*args))
 
 
 def _forward(how, x, heavy_kernel, kernel, bias):

@@ -1,6 +1,8 @@
 """The product x W of every op and its derivatives, for any leading axes, dtype and mesh.
 
-The batch axes are never flattened: on a mesh each of them may be split over other devices.
+The batch axes are never flattened: on a mesh each of them may be split over other devices. With a
+window in `How` the product is a convolution, x then [B, *image, c] and W [*window, c/g, m]; the rules
+of an op are the same for both.
 """
 
 from typing import Any, NamedTuple
@@ -8,15 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qnn_jax.ops import _mesh
+from qnn_jax.ops import _mesh, _windows
 
 
 class How(NamedTuple):
-  """The arguments of `jax.lax.dot_general` that an op hands through to its products."""
+  """The arguments of `jax.lax.dot_general` that an op hands through to its products, and its window."""
 
   precision: Any = None
   preferred_element_type: Any = None
   out_sharding: Any = None
+  window: _windows.Window | None = None
 
   def form(self, dtype) -> "How":
     """For products of a quadratic form in `dtype`, which are never rounded to less."""
@@ -26,16 +29,23 @@ class How(NamedTuple):
 
 
 def affine(x, kernel, bias, how: How):
-  """x [..., n], kernel [n, m], bias [m] or None -> z [..., m]; to the last bit as `nnx.Linear`."""
-  z = jax.lax.dot_general(
-    x,
-    kernel,
-    (((x.ndim - 1,), (0,)), ((), ())),
-    precision=how.precision,
-    preferred_element_type=how.preferred_element_type,
-    out_sharding=how.out_sharding,
-  )
-  return plus_bias(z, bias)
+  """x [..., n], kernel [n, m], bias [m] or None -> z [..., m]; to the last bit as `nnx.Linear`.
+
+  With a window to the last bit as `nnx.Conv`.
+  """
+  return plus_bias(product(x, kernel, how), bias)
+
+
+def product(x, kernel, how: How):
+  """x [..., n], kernel [n, m] -> [..., m]; by a convolution with a window."""
+  options = {
+    "precision": how.precision,
+    "preferred_element_type": how.preferred_element_type,
+    "out_sharding": how.out_sharding,
+  }
+  if how.window is not None:
+    return _windows.product(how.window, x, kernel, **options)
+  return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), **options)
 
 
 def plus_bias(z, bias):
@@ -58,14 +68,51 @@ def plus_form(z, form):
 
 
 def to_inputs(delta, kernel, like, how: How):
-  """W^T delta of (41): delta [..., m], kernel [n, m] -> [..., n], laid out as `like`."""
-  return dot(delta, kernel, (delta.ndim - 1,), (1,), how, _mesh.sharding(like))
+  """W^T delta of (41): delta [..., m], kernel [n, m] -> [..., n], laid out as `like`.
+
+  Several axes of neurons, [r, m], are summed over together.
+  """
+  if how.window is not None:
+    delta, kernel = alike(delta, kernel)
+    return _transposed(lambda x: product(x, kernel, _plain(how)), like.astype(delta.dtype), delta)
+  neurons = tuple(range(1, kernel.ndim))
+  last = tuple(range(delta.ndim - len(neurons), delta.ndim))
+  return dot(delta, kernel, last, neurons, how, _mesh.sharding(like))
 
 
 def to_kernel(x, delta, kernel, how: How):
   """(31): delta (x) a summed over the batch, as `kernel` [n, m]."""
+  if how.window is not None:
+    x, delta = alike(x, delta)
+    return _window_to_kernel(x, delta, kernel, how).astype(kernel.dtype)
   batch = tuple(range(x.ndim - 1))
   return dot(x, delta, batch, batch, how, _mesh.sharding(kernel)).astype(kernel.dtype)
+
+
+def _window_to_kernel(x, delta, kernel, how):
+
+  def transposed(x, delta):
+    of = lambda kernel: product(x, kernel, _plain(how))
+    return _transposed(of, kernel.astype(x.dtype), delta)
+
+  if not _mesh.on_one_device(x, delta, kernel) or not isinstance(x.shape[0], int):
+    return transposed(x, delta)
+  # XLA for CPU makes it a convolution with images for a window, at 2 to 10 times the time. Measured:
+  # docs/performance.md.
+  by_patches = lambda x, delta: _windows.kernel_by_patches(
+    how.window, x, delta, kernel.shape, how.precision
+  )
+  return jax.lax.platform_dependent(x, delta, cpu=by_patches, default=transposed)
+
+
+def _plain(how):
+  """For the derivatives of a convolution: in the dtype of what it is given."""
+  return how._replace(preferred_element_type=None)
+
+
+def _transposed(product, like, delta):
+  """The transpose of a function linear in `like`, at delta: JAX's own of a convolution."""
+  return jax.linear_transpose(product, like)(delta)[0]
 
 
 def to_bias(delta, bias):

@@ -70,15 +70,23 @@ def quadratic(
   }
   _arguments.check_shapes("quadratic", x, expected)
   how = How(precision, preferred_element_type, out_sharding)
-  x, q = _placed(x, q, out_sharding)
+  x, q = placed(x, q, out_sharding)
   x, q, kernel, bias = _mesh.vary_alike(x, q, kernel, bias)
-  if derivative == "autodiff":
-    return _quadratic_fwd(Plan(how), x, q, kernel, bias)[0]
-  # Measured, docs/performance.md: below this the plain form's few large steps are faster.
-  large = (n >= 64 and n * m >= 2048) or not cache
   # Elsewhere a product a tile would be an exchange between devices a tile.
-  tiled = large and m > 0 and 0 not in x.shape and _mesh.on_one_device(x, q, kernel, bias)
-  return by_closed_form(Plan(how, tiled, cache), x, q, kernel, bias)
+  alone = m > 0 and 0 not in x.shape and _mesh.on_one_device(x, q, kernel, bias)
+  return by(Plan(how, alone and (large(n, m) or not cache), cache), derivative, x, q, kernel, bias)
+
+
+def by(plan, derivative, *args):
+  """The op by a plan of the caller's, shapes checked."""
+  if derivative == "autodiff":
+    return forward(Plan(plan.how), *args)[0]
+  return by_closed_form(plan, *args)
+
+
+def large(n: int, m: int) -> bool:
+  """Whether tiles are faster than the plain form's few large steps: measured, docs/performance.md."""
+  return n >= 64 and n * m >= 2048
 
 
 def quadratic_full(
@@ -125,11 +133,11 @@ def quadratic_full(
   _arguments.check_shapes("quadratic_full", x, expected)
   _check_symmetric(q)
   how = How(precision, preferred_element_type, out_sharding)
-  x, q = _placed(x, q, out_sharding, neurons=0)
+  x, q = placed(x, q, out_sharding, neurons=0)
   return _quadratic_full(how, *_mesh.vary_alike(x, q, kernel, bias))
 
 
-def _placed(x, q, out_sharding, neurons=-1):
+def placed(x, q, out_sharding, neurons=-1):
   """x and q on a mesh so that a sample's a^T Q_k a is one device's work: not split in their inputs.
 
   Where the user says where z goes, the batch and the neurons go there before the product.
@@ -166,23 +174,23 @@ def _check_symmetric(q):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def by_closed_form(plan, x, q, kernel, bias):
-  return _quadratic_fwd(plan, x, q, kernel, bias)[0]
+  return forward(plan, x, q, kernel, bias)[0]
 
 
-def _quadratic_fwd(plan, x, q, kernel, bias):
+def forward(plan, x, q, kernel, bias):
   form, cached = _form.forward(plan, *_products.wide(x, q))
   z = _products.plus_affine(form, x, kernel, bias, plan.how)  # (24)
   return z, (x, q, kernel, bias, cached)  # 'Cache for BP' in Algorithm 1
 
 
-def _quadratic_bwd(plan, residuals, delta):
+def backward(plan, residuals, delta):
   x, q, kernel, bias, cached = residuals
   wide_x, wide_q, wide_delta = _products.wide(x, q, delta)
   dx, dq = _form.backward(plan, wide_x, wide_delta, wide_q, cached)
   return _with_affine(plan.how, dx, dq, delta, x, q, kernel, bias)
 
 
-by_closed_form.defvjp(_quadratic_fwd, _quadratic_bwd)
+by_closed_form.defvjp(forward, backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -51,13 +51,19 @@ def reduced_quadratic(
   expected = {"kernel": (kernel, (n, m)), "bias": (bias, (m,)), "u": (u, (n, m)), "c": (c, (m,))}
   _arguments.check_shapes("reduced_quadratic", x, expected)
   how = How(precision, preferred_element_type, out_sharding)
-  args = _mesh.vary_alike(x, kernel, bias, u, c)
+  return by(how, derivative, x, kernel, bias, u, c)
+
+
+def by(how, derivative, *args):
+  """The op by a product of the caller's, shapes checked."""
+  args = _mesh.vary_alike(*args)
   if derivative == "autodiff":
     return _factors(how, *args)[0]
+  x, m = args[0], args[1].shape[-1]
   # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
   # On a mesh a product less is an exchange less.
-  joint = x.ndim > 1 and x.size != n and (m <= 32 or not _mesh.on_one_device(*args))
-  return _reduced_quadratic(how, joint, *args)
+  joint = x.ndim > 1 and x.size != x.shape[-1] and (m <= 32 or not _mesh.on_one_device(*args))
+  return _reduced_quadratic(how, joint and how.window is None, *args)
 
 
 def _factors(how, x, kernel, bias, u, c):

@@ -5,6 +5,7 @@ import os
 
 import ml_collections
 
+from qnn_jax import heads
 from qnn_jax.errors import InputError
 
 
@@ -53,6 +54,14 @@ def choice(name: str, value: object, choices) -> None:
   """InputError unless the value is one of the choices."""
   if value not in choices:
     raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, got '{value}'")
+
+
+def head(name: str, value: str) -> None:
+  """InputError unless the value is a head's name, see `heads.get`."""
+  try:
+    heads.get(value)
+  except InputError as error:
+    raise InputError(f"{name}: {error}") from None
 
 
 def memory(bytes_needed: float, what: str) -> None:

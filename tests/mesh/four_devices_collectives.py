@@ -25,6 +25,9 @@ EINSUMS = {
   ),
   "reduced_quadratic": lambda x, kernel, bias, u, c: (x @ kernel + bias) * (x @ u + c),
   "heavy": lambda x, heavy, kernel, bias: (x * x) @ heavy + x @ kernel + bias,
+  "low_rank_quadratic": lambda x, v, s, kernel, bias: (
+    jnp.einsum("...rm,rm->...m", jnp.einsum("...i,irm->...rm", x, v) ** 2, s) + x @ kernel + bias
+  ),
   "affine": lambda x, kernel, bias: x @ kernel + bias,
 }
 

@@ -27,13 +27,16 @@ OPS = {
   "quadratic_full": (ops.quadratic_full, ("full", "kernel", "bias")),
   "reduced_quadratic": (ops.reduced_quadratic, ("kernel", "bias", "u", "c")),
   "heavy": (ops.heavy, ("heavy_kernel", "kernel", "bias")),
+  "low_rank_quadratic": (ops.low_rank_quadratic, ("v", "s", "kernel", "bias")),
 }
 LAYERS = {
   "affine": nnx.Linear,
   "quadratic": qnn_jax.QuadraticLinear,
   "reduced_quadratic": qnn_jax.ReducedQuadraticLinear,
   "heavy": qnn_jax.HeavyLinear,
+  "low_rank_quadratic": qnn_jax.LowRankQuadraticLinear,
 }
+RANK = 4
 VECTORS = ("bias", "c")
 every_op = pytest.mark.parametrize("name", OPS)
 # The last is in tiles where a device has it for itself.
@@ -45,9 +48,8 @@ close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4)
 
 def shapes(n, m):
   packed = ops.packed_size(n)
-  return collections.defaultdict(
-    lambda: (n, m), {"q": (packed, m), "full": (m, n, n), "bias": (m,), "c": (m,)}
-  )
+  others = {"v": (n, RANK, m), "s": (RANK, m), "bias": (m,), "c": (m,)}
+  return collections.defaultdict(lambda: (n, m), {"q": (packed, m), "full": (m, n, n)} | others)
 
 
 @functools.cache
@@ -76,7 +78,7 @@ def value_and_gradients(op, cotangent=jnp.cos):
 
 def split_neurons(name, axis="d"):
   """Specs of an op's parameters with every neuron's own on one device."""
-  places = {"full": P(axis), "bias": P(axis), "c": P(axis)}
+  places = {"full": P(axis), "bias": P(axis), "c": P(axis), "v": P(None, None, axis)}
   return [places.get(key, P(None, axis)) for key in OPS[name][1]]
 
 
@@ -86,7 +88,7 @@ def ways(name):
   by_neurons = zip(OPS[name][1], split_neurons(name))
   # Where the batch is split too, nnx.Linear cannot add a split bias to a split z.
   whole_vectors = [P() if key in VECTORS else spec for key, spec in by_neurons]
-  rows = [P("d") if key not in (*VECTORS, "q", "full") else P() for key in OPS[name][1]]
+  rows = [P("d") if key not in (*VECTORS, "q", "full", "s") else P() for key in OPS[name][1]]
   found = {
     "batch": ((8,), P("d"), whole, None),
     "neurons": ((8,), P(), split_neurons(name), None),

@@ -9,7 +9,7 @@ CASES = sorted(map(str, pathlib.Path(__file__).parent.glob("four_devices*.py")))
 
 
 def test_gradients_and_collectives_on_four_devices():
-  assert len(CASES) == 2
+  assert len(CASES) == 4
   flags = "--xla_force_host_platform_device_count=4"
   command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *CASES]
   ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""The five ops side by side: their parameters' shapes, random arguments, and NumPy's answer."""
+"""The six ops side by side: their parameters' shapes, random arguments, and NumPy's answer."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -58,6 +58,14 @@ CASES = {
     ops.heavy_reference,
     lambda x, heavy_kernel, kernel, bias: x**2 @ heavy_kernel + x @ kernel + bias,
     lambda n, m: {"heavy_kernel": (n, m), "kernel": (n, m), "bias": (m,)},
+  ),
+  "low_rank_quadratic": Case(
+    ops.low_rank_quadratic,
+    ops.low_rank_quadratic_reference,
+    lambda x, v, s, kernel, bias: (
+      np.einsum("rm,...rm->...m", s, np.einsum("...i,irm->...rm", x, v) ** 2) + x @ kernel + bias
+    ),
+    lambda n, m: {"v": (n, 4, m), "s": (4, m), "kernel": (n, m), "bias": (m,)},
   ),
 }
 

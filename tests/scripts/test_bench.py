@@ -60,13 +60,25 @@ def test_scaling():
 
 
 def test_layers():
-  small = ("--cases=4x5x3", "--layers=quadratic", "--repeats=1", "--notorch", "--json")
+  small = ("--cases=4x5x3", "--layers=quadratic,lowrank4", "--repeats=1", "--notorch", "--json")
   rows = objects(run("bench_layers.py", *small))
-  assert [row["what"] for row in rows] == ["value+grad", "forward"]
-  for row in rows:
-    assert [row[key] for key in ("layer", "batch", "n", "m")] == ["quadratic", 4, 5, 3]
+  assert [row["what"] for row in rows] == 2 * ["value+grad", "forward"]
+  counts = [15 * 3 + 15 + 3] * 2 + [(5 * 4 + 4) * 3 + 15 + 3] * 2
+  for layer, count, row in zip(("quadratic", "quadratic", "lowrank4", "lowrank4"), counts, rows):
+    assert [row[key] for key in ("layer", "batch", "n", "m")] == [layer, 4, 5, 3]
+    assert row["parameters"] == count
     assert row["ours_ms"] > 0 and row["einsum_ms"] > 0 and row["ratio"] > 0
     assert row["best_einsum"] and row["torch_einsum_ms"] is None
+
+
+def test_convs():
+  rows = objects(run("bench_convs.py", "--cases=2x4x3x2", "--repeats=1", "--json"))
+  kinds = ["nnx.Conv", "heavy", "reduced", "low rank 4", "low rank 16", "full"]
+  assert [row["layer"] for row in rows] == kinds
+  # 3 x 3 x 3 inputs, two neurons: kernel, bias, and what each layer adds.
+  added = [0, 27, 28, 4 * 28, 16 * 28, 27 * 28 // 2]
+  assert [row["parameters"] for row in rows] == [2 * (28 + more) for more in added]
+  assert all(row["ours_ms"] > 0 and row["ratio"] > 0 and row["over_conv"] > 0 for row in rows)
 
 
 def test_table4():
@@ -88,6 +100,7 @@ def test_table4():
     ("layers", "--cases=128x784", "give BATCHxINxOUT"),
     ("layers", "--layers=deep", "choose among quadratic"),
     ("tails", "--tails=fast", "choose among kernel, fused, modules"),
+    ("convs", "--cases=32x32", "give BATCHxSIDExCHANNELSxNEURONS"),
     ("scaling", "--varied=depth", "choose among inputs, hidden, seeds"),
   ],
 )
@@ -100,5 +113,6 @@ def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument,
 
 @pytest.mark.fast
 def test_there_is_no_other_benchmark():
-  tested = {f"bench_{name}.py" for name in ("per_sample", "scaling", "layers", "table4", "tails")}
+  names = ("per_sample", "scaling", "layers", "convs", "table4", "tails")
+  tested = {f"bench_{name}.py" for name in names}
   assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested

@@ -15,7 +15,7 @@ from qnn_jax.training import _compile
 from qnn_jax.training import fleet as fleet_module
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 
-FLEET = Fleet(tuple(Net(head, 3) for head in ("ann", "qnn", "rpqnn", "heavy")), 6, 2)
+FLEET = Fleet(tuple(Net(head, 3) for head in ("ann", "qnn", "rpqnn", "heavy", "lowrank")), 6, 2)
 
 
 def lanes(seeds, **values):

@@ -1,0 +1,45 @@
+"""A full Q trained on MNIST, and how many of its directions the accuracy needs.
+
+Source: none; the layer of low rank is not in the papers. A single quadratic layer, 784 -> 10, is trained
+with a full Q of 307,720 numbers a neuron. Then every Q_k is replaced by its nearest of rank r, by
+eigenvalues of largest magnitude (`ops.to_low_rank`), and tested again without further training.
+
+  python -m experiments.low_rank --config=configs/low_rank.py
+  python -m experiments.low_rank --config=configs/low_rank.py:network      784-30-10 with the head qnn
+  python -m experiments.low_rank --config=configs/low_rank.py:smoke
+
+Cost: TODO.
+"""
+
+import ml_collections
+
+from qnn_jax.errors import InputError
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  """A single layer; preset 'network' has a hidden layer before it, 'smoke' takes seconds."""
+  if preset not in ("", "network", "smoke"):
+    raise InputError(f"configs/low_rank.py has no preset '{preset}'; choose network, smoke or none")
+  config = ml_collections.ConfigDict()
+  config.ranks = (1, 2, 4, 8, 10, 16, 30)
+  config.hidden = 0  # neurons of a hidden layer before the one with Q; 0 for none
+  config.learning_rate = 0.001  # of Adam
+  config.quadratic_learning_rate = 0.0001  # the own rate of Q
+  config.batch_size = 128
+  config.train_size = 60000
+  config.epochs = 2
+  config.seeds = 3  # seeds 0 to 2
+  config.dataset = "mnist"
+  config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
+  config.keep_params = False  # True: DIR/params keeps every truncated network
+  if preset == "network":
+    config.hidden = 30
+    config.quadratic_learning_rate = 0.001
+    config.epochs = 5
+  elif preset == "smoke":
+    config.ranks = (1, 10)
+    config.hidden = 12
+    config.train_size = 1280
+    config.epochs = 1
+    config.seeds = 2
+  return config

@@ -1,0 +1,133 @@
+"""A layer's parameters, or an estimator's, as polynomials."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from qnn_jax import layers
+from qnn_jax.errors import InputError
+from qnn_jax.inspect._forms import Dense, Diagonal, Factors, Form
+from qnn_jax.ops._symmetric import packed_index
+
+Neuron = tuple[Form, np.ndarray, float]
+"""(Q, w [n], b): z = x^T Q x + w^T x + b."""
+
+
+@functools.singledispatch
+def neurons(source: Any) -> Iterator[Neuron]:
+  """The polynomials of a layer's neurons, one after the other, in float64."""
+  if hasattr(source, "quadratic_"):
+    return _of_estimator(source)
+  if hasattr(source, "fit"):
+    raise InputError(f"this {type(source).__name__} is not fitted yet: call fit first")
+  raise InputError(
+    "look into a layer of this package, an nnx.Linear, an nnx.Conv or a fitted "
+    f"QuadraticLogisticRegression, not {type(source).__name__}"
+  )
+
+
+def _of_estimator(model):
+  for q, w, b in zip(model.quadratic_, model.coef_, model.intercept_):
+    yield Dense(q), w, float(b)
+
+
+@neurons.register(nnx.Linear)
+@neurons.register(nnx.Conv)
+def _(layer):
+  if type(layer) not in (nnx.Linear, nnx.Conv, layers.AffineLinear):
+    raise InputError(
+      f"what a {type(layer).__name__} computes is not known here; look into the layers of this "
+      "package, nnx.Linear and nnx.Conv"
+    )
+  return _with_affine(layer, lambda k, w: Factors(np.zeros((len(w), 0)), np.zeros((0, 0))))
+
+
+@neurons.register(layers.QuadraticLinear)
+@neurons.register(layers.QuadraticConv)
+def _(layer):
+  q, shown = _numbers(layer, "q"), _shown(layer)
+  pairs = lambda k: np.outer(shown[:, k], shown[:, k])
+  return _with_affine(layer, lambda k, w: Dense(_wide(q[:, k])[packed_index(len(w))] * pairs(k)))
+
+
+@neurons.register(layers.HeavyLinear)
+@neurons.register(layers.HeavyConv)
+def _(layer):
+  heavy = _columns(layer, "heavy_kernel")
+  return _with_affine(layer, lambda k, w: Diagonal(_wide(heavy[:, k])))
+
+
+@neurons.register(layers.ReducedQuadraticLinear)
+@neurons.register(layers.ReducedQuadraticConv)
+def _(layer):
+  u, c = _columns(layer, "u"), _numbers(layer, "c")
+  half = np.array([[0, 0.5], [0.5, 0]])
+  for k, (w, b) in enumerate(_affine(layer)):
+    u_k, c_k = _wide(u[:, k]), float(c[k])
+    yield Factors(np.stack([w, u_k], axis=1), half), c_k * w + b * u_k, b * c_k
+
+
+@neurons.register(layers.LowRankQuadraticLinear)
+@neurons.register(layers.LowRankQuadraticConv)
+def _(layer):
+  s = _numbers(layer, "s")
+  v = _numbers(layer, "v").reshape(-1, *s.shape) * _shown(layer)[:, None]
+  return _with_affine(layer, lambda k, w: Factors(_wide(v[:, :, k]), np.diag(_wide(s[:, k]))))
+
+
+def _with_affine(layer, form: Callable[[int, np.ndarray], Form]) -> Iterator[Neuron]:
+  """The neurons whose Q is `form(k, w)` and whose w and b are the kernel's and the bias's."""
+  for k, (w, b) in enumerate(_affine(layer)):
+    yield form(k, w), w, b
+
+
+def _affine(layer) -> Iterator[tuple[np.ndarray, float]]:
+  kernel = _columns(layer, "kernel")
+  bias = np.zeros(kernel.shape[-1]) if layer.bias is None else _numbers(layer, "bias")
+  for w, b in zip(kernel.T, bias):
+    yield _wide(w), float(b)
+
+
+def _columns(layer, name: str) -> np.ndarray:
+  """A parameter of the kernel's shape as [n, m], without what a mask hides."""
+  value = _numbers(layer, name)
+  return value.reshape(-1, value.shape[-1]) * _shown(layer)
+
+
+def _shown(layer) -> np.ndarray:
+  """What a convolution's mask leaves of every input of every neuron, [n, m]; else ones [1, m]."""
+  mask = getattr(layer, "mask", None)
+  return (
+    np.ones((1, layer.out_features))
+    if mask is None
+    else np.asarray(mask).reshape(-1, layer.out_features)
+  )
+
+
+def _numbers(layer, name: str) -> np.ndarray:
+  """A parameter as it is, checked: of one layer, and real numbers."""
+  value = getattr(layer, name).get_raw_value()
+  if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+    raise InputError(
+      f"{name} has no values to look at: look into a layer outside jax.jit and nnx.eval_shape"
+    )
+  value = np.asarray(value)
+  if np.iscomplexobj(value):
+    raise InputError(f"{name} is complex, and only a real Q has quadrics to look at")
+  axes = 2 if isinstance(layer, nnx.Linear) else 2 + len(layer.kernel_size)
+  if name == "kernel" and value.ndim != axes:
+    raise InputError(
+      f"kernel has the shape {value.shape}, that of a stack of layers: look into one of them, "
+      "jax.tree.map(lambda leaf: leaf[0], layer)"
+    )
+  if not np.isfinite(value).all():
+    raise InputError(f"{name} has a NaN or an infinity in it: there is no quadric to look at")
+  return value
+
+
+def _wide(column: np.ndarray) -> np.ndarray:
+  return np.asarray(column, np.float64)

@@ -1,0 +1,128 @@
+"""What every layer shares: an `nnx.Linear` whose product is an op's, and the keys of what is added."""
+
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from qnn_jax.errors import InputError
+from qnn_jax.initializers import Initializer
+from qnn_jax.ops import _arguments, _products
+
+KERNEL_INIT = jax.nn.initializers.lecun_normal()  # nnx.Linear's own
+ZEROS = jax.nn.initializers.zeros
+ONES = jax.nn.initializers.ones
+_LINEAR_ARGUMENTS = inspect.signature(nnx.Linear.__init__).parameters
+# What a call of a layer depends on beside its parameters.
+_OF_THE_CALL = (
+  "use_bias",
+  "dtype",
+  "param_dtype",
+  "precision",
+  "dot_general",
+  "promote_dtype",
+  "preferred_element_type",
+  "derivative",
+)
+
+Metadata = Mapping[str, Any]
+NO_METADATA: Metadata = MappingProxyType({})
+
+
+class QuadraticParam(nnx.Param):
+  """A parameter that multiplies two inputs: q, heavy_kernel, u, v, s. An `nnx.Param` to every filter.
+
+  By this type alone `training.minibatch.quadratic_labels` tells such parameters from all others.
+  """
+
+
+def further_key(kernel_key: jax.Array, number: int) -> jax.Array:
+  """The key of a layer's parameter `number`, from 1, beside kernel and bias; never to change."""
+  return jax.random.fold_in(kernel_key, number)
+
+
+class Linear(nnx.Linear):
+  """What the layers share: an `nnx.Linear` whose product is an op's."""
+
+  def _init_linear(
+    self,
+    in_features: int,
+    out_features: int,
+    *,
+    derivative: str = "closed_form",
+    kernel_init: Initializer = KERNEL_INIT,
+    rngs: nnx.Rngs,
+    **linear,
+  ) -> jax.Array:
+    """Makes the `nnx.Linear` and returns the key of its kernel."""
+    name = type(self).__name__
+    for argument, size in (("in_features", in_features), ("out_features", out_features)):
+      if size < 1:
+        raise InputError(f"{name}: {argument} must be at least 1, got {size}")
+    _arguments.check_derivative(name, derivative)
+    for argument in linear:
+      if argument not in _LINEAR_ARGUMENTS:
+        raise TypeError(
+          f"{name} has no argument '{argument}'; it takes those of nnx.Linear and its own, help({name})"
+        )
+    keys = []  # nnx.Linear itself must draw them, in its order.
+
+    def noting_its_key(key, shape, dtype):
+      keys.append(key)
+      return kernel_init(key, shape, dtype)
+
+    super().__init__(in_features, out_features, kernel_init=noting_its_key, rngs=rngs, **linear)
+    self.derivative = derivative
+    return keys[0]
+
+  def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
+    """inputs [..., n] -> outputs [..., m], laid out by `out_sharding` on Explicit axes.
+
+    Raises InputError if the inputs do not have n features.
+    """
+    bias = None if self.bias is None else self.bias[...]
+    inputs, kernel, bias = self.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+    options = {
+      "derivative": self.derivative,
+      "precision": self.precision,
+      "preferred_element_type": self.preferred_element_type,
+      "out_sharding": out_sharding,
+    }
+    if self.dot_general is jax.lax.dot_general and jnp.issubdtype(inputs.dtype, jnp.inexact):
+      return self._by_op(inputs, kernel, bias, options)
+    affine = self._by_dot_general(inputs, kernel, bias, out_sharding)
+    return self._with_quadratic_part(affine, inputs, options)
+
+  def _by_dot_general(self, inputs, kernel, bias, out_sharding):
+    """The affine map with the user's own product, called as `nnx.Linear` calls it."""
+    preferred = self.preferred_element_type
+    options = {} if preferred is None else {"preferred_element_type": preferred}
+    axes = ((inputs.ndim - 1,), (0,)), ((), ())
+    z = self.dot_general(
+      inputs, kernel, axes, precision=self.precision, out_sharding=out_sharding, **options
+    )
+    return _products.plus_bias(z, bias)
+
+  def _by_op(self, x, kernel, bias, options):
+    """The whole layer by its op; kernel and bias None for the quadratic part alone."""
+    raise NotImplementedError
+
+  def _with_quadratic_part(self, affine, x, options):
+    """The layer's outputs, given those of its affine map."""
+    (x,) = _products.wide(x)
+    options = options | {"preferred_element_type": None}
+    return _products.plus_form(affine, self._by_op(x, None, None, options))
+
+
+def arguments_of(layer: Linear) -> dict[str, Any]:
+  """What makes another layer of the same affine map: its arguments, with kernel and bias as they are."""
+  found: dict[str, Any] = {name: getattr(layer, name) for name in _OF_THE_CALL}
+  for name in ("kernel", "bias") if layer.use_bias else ("kernel",):
+    param = getattr(layer, name)
+    found[f"{name}_init"] = lambda *_, value=param[...]: value
+    found[f"{name}_metadata"] = param.get_metadata()
+  return found | {"rngs": nnx.Rngs(0)}  # nothing is drawn

@@ -1,0 +1,94 @@
+"""The quadratic layer of low rank: few directions a neuron in the place of a whole matrix."""
+
+import jax
+from flax import nnx
+
+from qnn_jax import ops
+from qnn_jax.errors import InputError
+from qnn_jax.initializers import Initializer, unit_directions
+from qnn_jax.layers._linear import (
+  NO_METADATA,
+  ZEROS,
+  Linear,
+  Metadata,
+  QuadraticParam,
+  arguments_of,
+  further_key,
+)
+from qnn_jax.layers._quadratic import QuadraticLinear
+
+_DIRECTIONS = unit_directions(jax.nn.initializers.normal(1.0))
+
+
+class LowRankQuadraticLinear(Linear):
+  """z_k = b_k + w_k^T x + sum_r s_rk (v_rk^T x)^2: (24) with Q_k = sum_r s_rk v_rk v_rk^T.
+
+  n r + r numbers a neuron in the place of the n(n+1)/2 of a full Q_k, which is what `rank` = n can be;
+  above (n+1)/2 it has more numbers than that.
+
+  Args:
+    in_features: n, at least 1.
+    out_features: m, at least 1.
+    rank: r, the squares of a neuron, at least 1.
+    v_init: start of v [n, r, m]; by default directions of unit length, all alike likely, so that v^T x
+      is of the size of x's entries. With v zero as well as s both would stay at zero.
+    s_init: start of s [r, m]; zeros by default, an `nnx.Linear`.
+    v_metadata, s_metadata: of v and s, as nnx.Linear's kernel_metadata is of the kernel.
+    rngs: source of the parameters' keys.
+    linear: as in `AffineLinear`.
+
+  Called with x [..., n] it returns z [..., m]. Parameters: v [n, r, m], s [r, m], kernel [n, m],
+  bias [m].
+
+  Raises:
+    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+  """
+
+  def __init__(
+    self,
+    in_features: int,
+    out_features: int,
+    rank: int = 4,
+    *,
+    v_init: Initializer = _DIRECTIONS,
+    v_metadata: Metadata = NO_METADATA,
+    s_init: Initializer = ZEROS,
+    s_metadata: Metadata = NO_METADATA,
+    rngs: nnx.Rngs,
+    **linear,
+  ):
+    if rank < 1:
+      raise InputError(f"{type(self).__name__}: rank must be at least 1, got {rank}")
+    key = self._init_linear(in_features, out_features, rngs=rngs, **linear)
+    shape, dtype = (in_features, rank, out_features), self.param_dtype
+    self.rank = rank
+    self.v = QuadraticParam(v_init(further_key(key, 1), shape, dtype), **v_metadata)
+    self.s = QuadraticParam(s_init(further_key(key, 2), shape[1:], dtype), **s_metadata)
+
+  def _by_op(self, x, kernel, bias, options):
+    v, s = (param[...].astype(x.dtype) for param in (self.v, self.s))
+    return ops.low_rank_quadratic(x, v, s, kernel, bias, **options)
+
+  @classmethod
+  def from_quadratic(cls, layer: QuadraticLinear, rank: int) -> "LowRankQuadraticLinear":
+    """The layer of that rank nearest to a full one, neuron by neuron: see `ops.to_low_rank`.
+
+    Kernel, bias and all that a call depends on are the layer's own, their metadata too.
+
+    Raises InputError if the rank is not in 1..n.
+    """
+    v, s = ops.to_low_rank(layer.q[...], rank)
+    return cls(
+      layer.in_features,
+      layer.out_features,
+      rank,
+      v_init=lambda *_: v,
+      s_init=lambda *_: s,
+      **arguments_of(layer),
+    )
+
+  def to_quadratic(self) -> QuadraticLinear:
+    """The same function as a `QuadraticLinear`, with Q_k = sum_r s_rk v_rk v_rk^T."""
+    q = ops.from_low_rank(self.v[...], self.s[...])
+    sizes = self.in_features, self.out_features
+    return QuadraticLinear(*sizes, q_init=lambda *_: q, **arguments_of(self))

@@ -1,0 +1,280 @@
+"""The quadratic neurons as convolutions: at each place one sees the patch p of a window, n = K c/g inputs.
+
+  heavy          z = b + w^T p + h^T (p*p)
+  reduced        z = (b + w^T p)(c + u^T p)
+  low rank       z = b + w^T p + sum_r s_r (v_r^T p)^2
+  full           z = b + w^T p + p^T Q p
+
+Each is an op of this package on patches, zeros of the padding included, with that op's rules. The first
+three take no patch out: their products are convolutions, and backwards the transposes of these. The
+last is in `_quadratic_conv.py`.
+"""
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import jax
+
+from qnn_jax.errors import InputError
+from qnn_jax.ops import _affine, _arguments, _heavy, _low_rank, _reduced_quadratic
+from qnn_jax.ops._products import How
+from qnn_jax.ops._windows import Pads, Window
+
+Shaped = jax.Array | jax.ShapeDtypeStruct
+
+
+class Options(TypedDict, total=False):
+  """How a window goes over the images, named as in `nnx.Conv`, and the products' options.
+
+  strides, input_dilation, kernel_dilation: a number, or one for every axis of an image; 1.
+  padding: 'SAME' (the default), 'VALID', or (low, high) for every axis of an image.
+  feature_group_count: g, groups of channels; a group's neurons, m/g of them, see c/g channels; 1.
+  precision, preferred_element_type, out_sharding: as `jax.lax.conv_general_dilated` takes them.
+  """
+
+  strides: int | Sequence[int]
+  padding: str | Sequence[tuple[int, int]]
+  input_dilation: int | Sequence[int]
+  kernel_dilation: int | Sequence[int]
+  feature_group_count: int
+  precision: Any
+  preferred_element_type: Any
+  out_sharding: Any
+
+
+def affine_conv(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  **options: Unpack[Options],
+) -> jax.Array:
+  """z = W a + b with a convolution for the product: what `nnx.Conv` computes.
+
+  Args:
+    x: [B, *image, c], an image of one axis or more.
+    kernel: [*window, c/g, m].
+    bias: [m], or None for none.
+    derivative: as in `affine`.
+    options: see `ops.ConvOptions`.
+
+  Returns:
+    z [B, *places, m].
+
+  Raises:
+    InputError: if the shapes do not fit, or for an unknown derivative.
+
+  Source: `affine`, on patches.
+
+  >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
+  >>> affine_conv(x, ones, None, padding="VALID")[0, :, 0].tolist()
+  [3.0, 5.0]
+  """
+  _arguments.check_given("affine_conv", kernel=kernel)
+  x, kernel, bias = _arguments.promote(x, kernel, bias)
+  how = checked("affine_conv", derivative, x, {"kernel": kernel}, {"bias": bias}, options)
+  return _affine.by(how, derivative, x, kernel, bias)
+
+
+def heavy_conv(
+  x: jax.Array,
+  heavy_kernel: jax.Array,
+  kernel: jax.Array | None,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  **options: Unpack[Options],
+) -> jax.Array:
+  """z = (a*a) H + a W + b with convolutions for products.
+
+  Args:
+    x: [B, *image, c], an image of one axis or more.
+    heavy_kernel, kernel: [*window, c/g, m]; kernel None for the squares alone.
+    bias: [m], or None for none.
+    derivative: as in `affine`.
+    options: see `ops.ConvOptions`.
+
+  Returns:
+    z [B, *places, m].
+
+  Raises:
+    InputError: if the shapes do not fit, or for an unknown derivative.
+
+  Source: `heavy`, on patches.
+
+  >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
+  >>> heavy_conv(x, ones, None, None, padding="VALID")[0, :, 0].tolist()
+  [5.0, 13.0]
+  """
+  _arguments.check_given("heavy_conv", heavy_kernel=heavy_kernel)
+  x, heavy_kernel, kernel, bias = _arguments.promote(x, heavy_kernel, kernel, bias)
+  kernels = {"heavy_kernel": heavy_kernel, "kernel": kernel}
+  how = checked("heavy_conv", derivative, x, kernels, {"bias": bias}, options)
+  return _heavy.by(how, derivative, x, heavy_kernel, kernel, bias)
+
+
+def reduced_quadratic_conv(
+  x: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  u: jax.Array,
+  c: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  **options: Unpack[Options],
+) -> jax.Array:
+  """z = (W a + b) * (U a + c), the product of two convolutions of the same images.
+
+  Args:
+    x: [B, *image, c], an image of one axis or more.
+    kernel, u: [*window, c/g, m].
+    bias, c: [m]; None for none.
+    derivative: as in `affine`.
+    options: see `ops.ConvOptions`.
+
+  Returns:
+    z [B, *places, m].
+
+  Raises:
+    InputError: if the shapes do not fit, or for an unknown derivative.
+
+  Source: `reduced_quadratic`, on patches.
+
+  >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
+  >>> reduced_quadratic_conv(x, ones, None, ones, None, padding="VALID")[0, :, 0].tolist()
+  [9.0, 25.0]
+  """
+  _arguments.check_given("reduced_quadratic_conv", kernel=kernel, u=u)
+  x, kernel, bias, u, c = _arguments.promote(x, kernel, bias, u, c)
+  kernels, vectors = {"kernel": kernel, "u": u}, {"bias": bias, "c": c}
+  how = checked("reduced_quadratic_conv", derivative, x, kernels, vectors, options)
+  return _reduced_quadratic.by(how, derivative, x, kernel, bias, u, c)
+
+
+def low_rank_quadratic_conv(
+  x: jax.Array,
+  v: jax.Array,
+  s: jax.Array,
+  kernel: jax.Array | None,
+  bias: jax.Array | None,
+  *,
+  derivative: str = "closed_form",
+  **options: Unpack[Options],
+) -> jax.Array:
+  """z_k = b_k + w_k^T p + sum_r s_rk (v_rk^T p)^2: one convolution to r m channels, squared and summed.
+
+  The backward pass keeps those channels: r numbers for every output.
+
+  Args:
+    x: [B, *image, c], an image of one axis or more.
+    v: [*window, c/g, r, m].
+    s: [r, m], what each square counts for, its sign included.
+    kernel: [*window, c/g, m], or None for the squares alone.
+    bias: [m], or None for none.
+    derivative: as in `affine`.
+    options: see `ops.ConvOptions`.
+
+  Returns:
+    z [B, *places, m].
+
+  Raises:
+    InputError: if the shapes do not fit, or for an unknown derivative.
+
+  Source: `low_rank_quadratic`, on patches.
+
+  >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1, 1))
+  >>> s = jnp.full((1, 1), -1.0)
+  >>> low_rank_quadratic_conv(x, ones, s, None, None, padding="VALID")[0, :, 0].tolist()
+  [-9.0, -25.0]
+  """
+  op = "low_rank_quadratic_conv"
+  _arguments.check_given(op, v=v, s=s)
+  x, v, s, kernel, bias = _arguments.promote(x, v, s, kernel, bias)
+  if v.ndim < 4:
+    raise InputError(f"{op}: v must be [*window, c/g, r, m], got the shape {v.shape}")
+  one = jax.ShapeDtypeStruct((*v.shape[:-2], v.shape[-1]), v.dtype)  # of its r, of a kernel's shape
+  how = checked(op, derivative, x, {"v": one, "kernel": kernel}, {"bias": bias}, options)
+  _arguments.check_shapes(op, x, {"s": (s, v.shape[-2:])})
+  return _low_rank.by(how, derivative, x, v, s, kernel, bias)
+
+
+def checked(
+  op: str,
+  derivative: str,
+  x: jax.Array,
+  kernels: Mapping[str, Shaped | None],
+  vectors: Mapping[str, jax.Array | None],
+  options: Options,
+) -> How:
+  """The products' options, if all fit one another; InputError if they do not.
+
+  The first kernel gives the window and the neurons; all have its shape, and vectors are one number a
+  neuron.
+  """
+  _arguments.check_derivative(op, derivative)
+  (first, kernel), *_ = kernels.items()
+  assert kernel is not None
+  if x.ndim < 3:
+    raise InputError(
+      f"{op}: x must be [B, *image, c] with the channels last, got the shape {x.shape}"
+    )
+  groups, channels, axes = options.get("feature_group_count", 1), x.shape[-1], x.ndim - 2
+  if len(kernel.shape) != x.ndim:
+    raise InputError(
+      f"{op}: {first} has the shape {kernel.shape}, but a window of {axes} axes is needed for x of shape "
+      f"{x.shape}"
+    )
+  m = kernel.shape[-1]
+  if groups < 1 or channels % groups or m % groups:
+    raise InputError(
+      f"{op}: feature_group_count must divide the channels and the neurons, {channels} and {m}, "
+      f"got {groups}"
+    )
+  shape = *kernel.shape[:-2], channels // groups, m
+  for arrays, wanted in ((kernels, shape), (vectors, (m,))):
+    for name, array in arrays.items():
+      if array is not None and array.shape != wanted:
+        raise InputError(
+          f"{op}: {name} has shape {array.shape}, but {wanted} is needed for x of shape {x.shape}"
+        )
+  each = lambda name: _each(op, name, options.get(name, 1), axes)
+  window = Window(
+    each("strides"),
+    _pads(op, options.get("padding", "SAME"), axes),
+    each("input_dilation"),
+    each("kernel_dilation"),
+    groups,
+  )
+  return How(
+    options.get("precision"),
+    options.get("preferred_element_type"),
+    options.get("out_sharding"),
+    window,
+  )
+
+
+def _each(op: str, name: str, value: Any, axes: int) -> tuple[int, ...]:
+  """A number for every axis of an image, from one for all or from one each."""
+  found = (int(value),) * axes if isinstance(value, numbers.Integral) else tuple(map(int, value))
+  if len(found) != axes or min(found) < 1:
+    raise InputError(
+      f"{op}: {name} must be at least 1, one number or one for each of the {axes} axes, got {value}"
+    )
+  return found
+
+
+def _pads(op: str, padding: Any, axes: int) -> str | Pads:
+  """The padding as it is, if it is one of JAX's."""
+  if isinstance(padding, str):
+    if padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
+      return padding.upper()
+  elif len(padding) == axes and all(
+    isinstance(pair, Sequence) and len(pair) == 2 for pair in padding
+  ):
+    return tuple((int(low), int(high)) for low, high in padding)
+  raise InputError(
+    f"{op}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or (low, high) for each of the {axes} axes, "
+    f"got {padding!r}"
+  )

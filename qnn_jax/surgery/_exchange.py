@@ -1,0 +1,171 @@
+"""One layer for another: the same kernel and bias, and new parameters beside them."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import NamedSharding, Sharding
+from jax.sharding import PartitionSpec as P
+
+from qnn_jax import heads
+from qnn_jax.errors import InputError
+from qnn_jax.ops import _mesh
+from qnn_jax.surgery._places import EXCHANGEABLE, Kind, Place, named
+
+_ZEROS = jax.nn.initializers.zeros
+_OLD = ("kernel", "bias")  # what a new layer takes over
+
+
+def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
+  """The new layer, with the old one's kernel, bias and attributes."""
+  old: Any = place.module
+  build, given = _builder(place, kind)
+  new: Any = nnx.eval_shape(build, jax.random.key(0))
+  stack = _stack(place, new)
+
+  def draw(key) -> nnx.State:
+    """What the new layer has beside kernel and bias."""
+    state = nnx.state(build(key))
+    return nnx.State({name: value for name, value in state.items() if name not in _OLD})
+
+  key = rngs.params()
+  if stack:
+    key = jax.random.split(key, stack)
+    for _ in stack:
+      draw = jax.vmap(draw)
+  nnx.update(new, _placed(draw, key, old.kernel.get_raw_value()))
+  for path, variable in nnx.iter_graph(new):
+    if isinstance(variable, nnx.Variable) and path[0] not in _OLD:
+      _note_layout(variable, old.kernel)
+  for name, value in vars(old).items():
+    if not name.startswith("_pytree__") and name not in given and value is not None:
+      setattr(new, name, value)
+  return new
+
+
+def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module], set[str]]:
+  """(key -> a layer of the kind with the old one's arguments, which of them a partial names)."""
+  old: Any = place.module
+  form = EXCHANGEABLE[type(old)]
+  make: Any = _layer_of(kind, form) if isinstance(kind, str) else kind
+  if not callable(make):
+    raise InputError(
+      f"{place.path}: a value of kinds must be a head's name, a layer's class or a function, "
+      f"got {make!r}"
+    )
+  given = set(make.keywords) if isinstance(make, functools.partial) else set()
+  sizes, names = _arguments_of(form)
+  arguments = {name: getattr(old, name) for name in names - given if hasattr(old, name)}
+  arguments |= {name: _ZEROS for name in ("kernel_init", "bias_init")}  # replaced by the old ones
+  if "param_dtype" not in given:
+    arguments["param_dtype"] = old.kernel.dtype
+  sizes = [getattr(old, name) for name in sizes]
+
+  def build(key):
+    try:
+      layer = make(*sizes, **arguments, rngs=nnx.Rngs(params=key))
+    except TypeError as error:
+      raise InputError(
+        f"{place.path}: {named(kind)} cannot be made with the arguments of nnx.{form.__name__}: "
+        f"{error}"
+      ) from error
+    if not isinstance(layer, form):
+      raise InputError(
+        f"{place.path} is an nnx.{form.__name__}, and {named(kind)} makes none but "
+        f"a {named(type(layer))}"
+      )
+    return layer
+
+  return build, given
+
+
+def _arguments_of(form: type) -> tuple[list[str], set[str]]:
+  """(the sizes, which come first and must be given; the arguments that a layer keeps as attributes)."""
+  _, *parameters = inspect.signature(vars(form)["__init__"]).parameters.values()
+  first = [p.name for p in parameters if p.kind != p.KEYWORD_ONLY and p.default is p.empty]
+  return first, {p.name for p in parameters} - {*first} | {"derivative"}
+
+
+def _layer_of(name: str, form: type) -> Callable[..., nnx.Module]:
+  """What makes the layer of a head in the place of an nnx.Linear, or of an nnx.Conv."""
+  head = heads.get(name)
+  layer = head.layer if form is nnx.Linear else head.conv
+  if layer is None:
+    raise InputError(f"the head '{name}' has no convolution; choose another kind for nnx.Conv")
+  return functools.partial(layer, **head.arguments)
+
+
+def _stack(place: Place, new) -> tuple[int, ...]:
+  """The first axes of a stack of layers, as nnx.vmap makes it; () for one layer."""
+  old: Any = place.module
+  stack = old.kernel.shape[: len(old.kernel.shape) - len(new.kernel.shape)]
+  for name in _OLD:
+    was, now = getattr(old, name), getattr(new, name)
+    if (was is None) != (now is None) or (was is not None and was.shape != stack + now.shape):
+      raise InputError(
+        f"{place.path} has a {name} of the shape {was and was.shape}, where one layer has "
+        f"{now and now.shape}: only layers whose first axes are those of a stack can be exchanged"
+      )
+  return stack
+
+
+def _placed(draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel) -> nnx.State:
+  """The values of `draw(key)`, made where the kernel is: each device makes its part alone."""
+  shapes = jax.eval_shape(draw, key)
+  layout = _layout(kernel)
+  if isinstance(kernel, jax.ShapeDtypeStruct):
+    place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout(leaf.shape))
+    return jax.tree.map(place, shapes)
+  places = jax.tree.map(lambda leaf: layout(leaf.shape), shapes)
+  if not jax.tree.leaves(places):
+    return draw(key)
+  if isinstance(kernel, jax.core.Tracer):
+    return jax.tree.map(jax.sharding.reshard, draw(key), places)
+  return jax.jit(draw, out_shardings=places)(key)
+
+
+def _layout(kernel) -> Callable[[tuple[int, ...]], Sharding | None]:
+  """Where a new parameter of a shape lies, as the kernel does; None where JAX is to choose."""
+  if isinstance(kernel, jax.core.Tracer):
+    where = _mesh.sharding(kernel)
+  else:
+    where = getattr(kernel, "sharding", None)
+    if not getattr(kernel, "committed", True):
+      where = None
+  if isinstance(where, NamedSharding):
+    spec, mesh = where.spec, where.mesh
+    return lambda shape: NamedSharding(mesh, P(*_axes_as(spec, kernel.shape, shape)))
+  return lambda shape: where
+
+
+def _note_layout(variable: nnx.Variable, kernel: nnx.Variable) -> None:
+  """Writes the layout that Flax notes of the kernel into a new variable too."""
+  noted = kernel.get_metadata()
+  spec = noted.get("out_sharding")
+  if "out_sharding" in variable.get_metadata() or not isinstance(spec, (tuple, P)):
+    return
+  axes = _axes_as(spec, kernel.shape, variable.shape)
+  further = {name: noted[name] for name in ("sharding_rules", "mesh") if name in noted}
+  variable.set_metadata(out_sharding=P(*axes) if isinstance(spec, P) else axes, **further)
+
+
+def _axes_as(spec: Iterable, of: tuple[int, ...], shape: tuple[int, ...]) -> tuple:
+  """The kernel's entry for every axis of another parameter: the last for the last, the neurons or channels;
+  the first ones for the first as long as their lengths agree; None for all others.
+
+  >>> _axes_as(("a", "b"), (4, 3), (10, 3)), _axes_as(("a", "b"), (4, 3), (4, 3))
+  ((None, 'b'), ('a', 'b'))
+  """
+  entries = [*spec]
+  entries += [None] * (len(of) - len(entries))
+  found = [None] * len(shape)
+  for i, (size, of_kernel) in enumerate(zip(shape[:-1], of[:-1])):
+    if size != of_kernel:
+      break
+    found[i] = entries[i]
+  if shape and shape[-1] == of[-1]:
+    found[-1] = entries[-1]
+  return tuple(found)

@@ -1,0 +1,92 @@
+"""The layer of low rank beside the full one: conversions, the start, and what trains to what."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from qnn_jax import InputError, LowRankQuadraticLinear, QuadraticLinear, ops
+
+pytestmark = pytest.mark.fast
+
+NORMAL = jax.nn.initializers.normal(1.0)
+X = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+
+
+def full(**arguments):
+  return QuadraticLinear(5, 3, q_init=NORMAL, bias_init=NORMAL, rngs=nnx.Rngs(0), **arguments)
+
+
+def test_a_full_layer_of_full_rank_is_the_same_function():
+  layer = full()
+  low = LowRankQuadraticLinear.from_quadratic(layer, 5)
+  assert low.rank == 5 and low.v.shape == (5, 5, 3)
+  np.testing.assert_allclose(low(X), layer(X), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(low.to_quadratic()(X), layer(X), rtol=1e-4, atol=1e-4)
+
+
+def test_a_truncated_layer_differs_by_what_the_bound_allows():
+  layer = full()
+  low = LowRankQuadraticLinear.from_quadratic(layer, 2)
+  eigenvalues = np.linalg.eigvalsh(ops.unpack(layer.q[...]))
+  third = np.sort(abs(eigenvalues), -1)[:, -3]
+  bound = third * (X**2).sum(-1)[:, None]
+  gap = abs(low(X) - layer(X))
+  assert (gap <= bound + 1e-4).all() and gap.max() > 1
+  np.testing.assert_array_equal(low.kernel[...], layer.kernel[...])
+  np.testing.assert_array_equal(low.bias[...], layer.bias[...])
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to low rank", "to full"])
+def test_a_conversion_keeps_all_that_a_call_depends_on(there):
+  arguments = {
+    "use_bias": False,
+    "dtype": jnp.float32,
+    "param_dtype": jnp.bfloat16,
+    "precision": "highest",
+    "preferred_element_type": jnp.float32,
+    "derivative": "autodiff",
+    "kernel_metadata": {"note": "mine"},
+  }
+  if there:
+    layer = QuadraticLinear(5, 3, q_init=NORMAL, rngs=nnx.Rngs(0), **arguments)
+    other = LowRankQuadraticLinear.from_quadratic(layer, 2)
+  else:
+    layer = LowRankQuadraticLinear(5, 3, s_init=NORMAL, rngs=nnx.Rngs(0), **arguments)
+    other = layer.to_quadratic()
+  for name in set(arguments) - {"kernel_metadata"}:
+    assert getattr(other, name) == getattr(layer, name), name
+  assert other.kernel.note == "mine" and other.bias is None
+  assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(nnx.state(other)))
+
+
+def test_ranks_that_do_not_fit_are_refused():
+  with pytest.raises(InputError, match="^to_low_rank: rank must be 1 to n = 5, .* got 6$"):
+    LowRankQuadraticLinear.from_quadratic(full(), 6)
+  with pytest.raises(InputError, match="^LowRankQuadraticLinear: rank must be at least 1, got 0$"):
+    LowRankQuadraticLinear(5, 3, 0, rngs=nnx.Rngs(0))
+
+
+def test_directions_start_at_length_one_and_zeros_start_as_a_linear_layer():
+  layer = LowRankQuadraticLinear(200, 30, 4, rngs=nnx.Rngs(0))
+  v = np.asarray(layer.v[...])
+  np.testing.assert_allclose((v**2).sum(0), 1, rtol=1e-5)
+  assert abs(v.mean()) < 0.001 and not layer.s[...].any()
+  # v^T x is of the size of x's entries.
+  x = np.random.default_rng(1).normal(size=(50, 200))
+  np.testing.assert_allclose(np.einsum("bi,irm->brm", x, v).std(), 1, rtol=0.05)
+
+
+def test_a_layer_of_low_rank_learns_a_quadric_that_no_affine_layer_can():
+  """The product of two inputs, rank two, from the default start by plain gradient descent."""
+  x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+  y = x[:, :1] * x[:, 1:2]
+  graphdef, start = nnx.split(LowRankQuadraticLinear(3, 1, 2, rngs=nnx.Rngs(0)))
+  loss = lambda params: ((nnx.merge(graphdef, params)(x) - y) ** 2).mean()
+  step = lambda params, _: (
+    jax.tree.map(lambda p, g: p - 0.05 * g, params, jax.grad(loss)(params)),
+    None,
+  )
+  end, _ = jax.jit(lambda params: jax.lax.scan(step, params, length=1000))(start)
+  assert loss(start) > 0.5 and loss(end) < 1e-3
