@@ -144,16 +144,15 @@ def _last(model: Any) -> Any:
   return model.layers[-1] if isinstance(model, models.Classifier) else model
 
 
-def _truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> nnx.State:
-  """The state of the network with Q at its nearest of that rank: the first directions of `highest`."""
-  low = nnx.state(highest)
-  for name, first in (("v", highest.v[:, :rank]), ("s", highest.s[:rank])):
-    low[name] = low[name].replace(first)
+def _truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> dict[str, Any]:
+  """The parameters of the network with Q at its nearest of that rank: the first directions of `highest`."""
+  low = nnx.to_pure_dict(nnx.state(highest))
+  low |= {"v": low["v"][:, :rank], "s": low["s"][:rank]}
   if not isinstance(model, models.Classifier):
     return low
-  state = nnx.state(model)
-  state["layers"][len(model.layers) - 1] = low
-  return state
+  params = nnx.to_pure_dict(nnx.state(model))
+  params["layers"][len(model.layers) - 1] = low
+  return params
 
 
 def _errors(model: nnx.Module, diverged: bool) -> list[float | None]:
