@@ -8,7 +8,7 @@ eigenvalues of largest magnitude (`ops.to_low_rank`), and tested again without f
   python -m experiments.low_rank --config=configs/low_rank.py:network      784-30-10 with the head qnn
   python -m experiments.low_rank --config=configs/low_rank.py:smoke
 
-Cost: TODO.
+Cost: COST
 """
 
 import ml_collections

@@ -116,10 +116,14 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   diverged = bool(trained.diverged[0])
   test = functools.partial(_accuracy, images=pixels(data.test_images), labels=data.test_labels)
   full, errors = test(model), _errors(model, diverged)
+  # Once: eigenvalues come by their size, so that a lower rank is the beginning of a higher one.
+  highest = LowRankQuadraticLinear.from_quadratic(
+    _last(model), max(point["rank"] for point in group.points)
+  )
   rows = []
   for point in group.points:
     rank = point["rank"]
-    low = module_of(network(f"lowrank:{rank}"), _truncated(model, rank))
+    low = module_of(network(f"lowrank:{rank}"), _truncated(model, highest, rank))
     accuracy = test(low)
     metrics = {
       "accuracy": accuracy,
@@ -140,14 +144,15 @@ def _last(model: Any) -> Any:
   return model.layers[-1] if isinstance(model, models.Classifier) else model
 
 
-def _truncated(model: nnx.Module, rank: int) -> nnx.State:
-  """The state of the network with its Q at the nearest of that rank, everything else as it was."""
-  low = nnx.state(LowRankQuadraticLinear.from_quadratic(_last(model), rank))
+def _truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> dict[str, Any]:
+  """The parameters of the network with Q at its nearest of that rank: the first directions of `highest`."""
+  low = nnx.to_pure_dict(nnx.state(highest))
+  low |= {"v": low["v"][:, :rank], "s": low["s"][:rank]}
   if not isinstance(model, models.Classifier):
     return low
-  state = nnx.state(model)
-  state["layers"][len(model.layers) - 1] = low
-  return state
+  params = nnx.to_pure_dict(nnx.state(model))
+  params["layers"][len(model.layers) - 1] = low
+  return params
 
 
 def _errors(model: nnx.Module, diverged: bool) -> list[float | None]:
