@@ -8,7 +8,9 @@ eigenvalues of largest magnitude (`ops.to_low_rank`), and tested again without f
   python -m experiments.low_rank --config=configs/low_rank.py:network      784-30-10 with the head qnn
   python -m experiments.low_rank --config=configs/low_rank.py:smoke
 
-Cost: COST
+Cost: about 2 minutes of two cores a seed, `network` less than one in all. Seen: the network's 95.6 % fall by 0.2
+points at rank 4 and by 0.01 at rank 10 (means of three seeds); the single layer's 97.15 % (seed 0) by 1.25 at
+rank 10, 0.55 at 16 and 0.07 at 30. Preset `smoke`: two ranks after ten steps, too few to learn anything.
 """
 
 import ml_collections
@@ -21,7 +23,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   if preset not in ("", "network", "smoke"):
     raise InputError(f"configs/low_rank.py has no preset '{preset}'; choose network, smoke or none")
   config = ml_collections.ConfigDict()
-  config.ranks = (1, 2, 4, 8, 10, 16, 30)
+  config.ranks = (1, 2, 4, 8, 10, 16, 20, 30)
   config.hidden = 0  # neurons of a hidden layer before the one with Q; 0 for none
   config.learning_rate = 0.001  # of Adam
   config.quadratic_learning_rate = 0.0001  # the own rate of Q

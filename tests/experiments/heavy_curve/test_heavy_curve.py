@@ -217,7 +217,10 @@ def test_a_value_that_makes_no_sense_is_named(change, message):
     ({"hidden": (10**6,)}, "GiB of memory"),
     ({"hidden": (10**12, 10**12), "kinds": ("ann",) * 3}, "GiB of memory"),
     ({"kinds": ("ann",)}, "networks.heavy.kinds must name every hidden layer and the last"),
-    ({"kinds": ("ann", "cubic")}, "networks.heavy.kinds must be one of ann, qnn"),
+    (
+      {"kinds": ("ann", "cubic")},
+      "networks.heavy.kinds: unknown head 'cubic'; choose one of ann, qnn",
+    ),
     ({"width": 3}, "networks.heavy must have the fields hidden and kinds, and no others"),
   ],
 )
