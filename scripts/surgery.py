@@ -9,7 +9,7 @@ a new optimiser, as many epochs more. The control, 'nothing exchanged', does the
 exchange; orders of samples are those of the seed in all of them. 'better by' is the mean of the
 differences to the control seed by seed, in points of test accuracy, and its standard error.
 
-Cost: 5 minutes on two cores, most of them the full quadratic convolution's.
+Cost: 12 minutes of one core's time, 5 of them the full quadratic convolution's.
 """
 
 import statistics
