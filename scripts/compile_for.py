@@ -20,6 +20,7 @@ from typing import Any
 
 # A GPU or TPU that is there after all is not touched.
 os.environ["JAX_PLATFORMS"] = "cpu"
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # experiments is no part of the package
 
 import jax
 from _estimate import Compiled, summary, table

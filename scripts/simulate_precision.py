@@ -20,6 +20,8 @@ import statistics
 import sys
 from typing import Any
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # experiments is no part of the package
+
 import jax
 import jax.numpy as jnp
 from check_devices import COMMITTED, Runs, runs_of
