@@ -197,6 +197,11 @@ def make_trainer(
   return block_trainer(fleet, tails, method.sub_block, constants, here, method.precision)
 
 
+def may_take_kinds(method: Method) -> bool:
+  """Whether, on an accelerator, kernels may take nets of a kind together: not where another form is asked for."""
+  return method.name == "block" and method.tails in ("auto", "kernel")
+
+
 def make_tails(
   fleet: Fleet, method: Method, platform: str, *, tried: bool = True
 ) -> list[Tail | None]:
