@@ -15,7 +15,7 @@ from qnn_jax.training.per_sample import Method
 SAMPLES = 14
 LANES = [Lane(0, 0.4, init_scale=0.3), Lane(1, 0.0, init_scale=0.3), Lane(2, 0.1, init_scale=0.3)]
 # Neurons, classes, block: on a power of two, an eight or a block's end, and one beside it.
-SIZES = ((1, 2, 1), (3, 1, 4), (9, 3, 5), (17, 17, 13))
+SIZES = ((1, 2, 1), (9, 1, 4), (17, 17, 5))
 
 
 @functools.cache
