@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from experiments.table4.program import method_of
 from qnn_jax import heads
 from qnn_jax.errors import InputError
 from qnn_jax.initializers import STARTS
 from qnn_jax.ops import packed_size
 from qnn_jax.sweeps import checks
-from qnn_jax.training.per_sample import Method
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -24,7 +24,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   learning(config)
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
-  Method(config.method, config.block, config.sub_block, config.tails, config.precision)
+  method_of(config.to_dict())
   memory(max(config.hidden), config.models)
   block(config, max(config.train_sizes))
 

@@ -49,7 +49,8 @@ class Program:
     constants, train, test = on_device(
       self.fleet, images, data.train_labels, test_images, data.test_labels
     )
-    parts = sharded.parts_of(nets, sharded.asked_parts())
+    together = per_sample.may_take_kinds(self.method)
+    parts = sharded.parts_of(nets, sharded.asked_parts(), together=together)
     make = lambda fleet: self.make_trainer(fleet, constants)
     self.trainer = sharded.make_trainer(make, self.fleet, parts)
     self.evaluate = sharded.make_evaluate(self.fleet, parts, self.method.precision)

@@ -83,8 +83,8 @@ def block_trainer(
     side_by_side = lambda name: jnp.concatenate(
       [pad(layer[name], width) for layer, width in zip(first, layout.widths)], -1
     )
-    start_kernel, start_bias = side_by_side("kernel"), side_by_side("bias")  # [S, n, columns]
-    kernel, bias = constants.merge(start_kernel, start_bias)
+    first_weights, first_bias = side_by_side("kernel"), side_by_side("bias")  # [S, n, columns]
+    kernel, bias = constants.merge(first_weights, first_bias)
     return {
       "kernel": kernel,
       "bias": bias,
@@ -95,7 +95,7 @@ def block_trainer(
       ],
       "rates": checked(fleet, params, rates),
       # What the constant inputs' weights are told from in the end.
-      "start": {"kernel": start_kernel[:, ~constants.varies], "bias": start_bias},
+      "start": {"kernel": first_weights[:, ~constants.varies], "bias": first_bias},
     }
 
   def finish(state):

@@ -4,6 +4,9 @@ What `make_train` returns is jit-able and vmap-able, so that seeds are a `jax.vm
 parameters can have an optimiser of their own, `quadratic_partition`: their gradients carry products
 of two activations where the affine ones carry one, and a rate that suits the ones is often far too
 high for the others.
+
+Matrix products have JAX's default precision, which rounds what is multiplied on a GPU or TPU; around the
+call, `jax.default_matmul_precision("highest")` keeps float32, as `per_sample.Method` does by itself.
 """
 
 import dataclasses

@@ -12,6 +12,7 @@ the kinds are divided first. (Derived from compiled programs, see docs/performan
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ import numpy as np
 from qnn_jax.errors import InputError
 from qnn_jax.training import _compile, devices
 from qnn_jax.training._fused import fits
+from qnn_jax.training._steps import shapes
 from qnn_jax.training._trainer import Chunk, Trainer, check_rates, precisely
 from qnn_jax.training.evaluate import Evaluation, evaluate
 from qnn_jax.training.fleet import Fleet, Net, Params
@@ -51,7 +53,10 @@ def asked_parts() -> int | None:
 
 
 def parts_of(
-  nets: Sequence[Net], net_parts: int | None = None, on: Sequence[jax.Device] | None = None
+  nets: Sequence[Net],
+  net_parts: int | None = None,
+  on: Sequence[jax.Device] | None = None,
+  together: bool = True,
 ) -> list[Part]:
   """The nets in so many parts, and the devices divided among them.
 
@@ -60,22 +65,25 @@ def parts_of(
     net_parts: at most as many as there are nets; None is 1 on a CPU, and on an accelerator a device each
       as far as the kinds of nets go that a kernel takes together.
     on: the devices, by default all of this process.
+    together: whether kernels may take kinds of nets together, see `per_sample.may_take_kinds`. (A kernel that
+      fails its trial is not known of here: then some parts have more to do one after another than others.)
 
   Raises:
     InputError: net_parts is not in 1 to the number of devices.
   """
   there = jax.local_devices() if on is None else on
-  kinds = _kinds(nets)
   on_cpu = there[0].platform == "cpu"
+  kinds = _kinds(nets) if together else [[i] for i in range(len(nets))]
   if net_parts is None:
     net_parts = 1 if on_cpu else min(len(there), len(kinds))
   elif not 1 <= net_parts <= len(there):
-    raise InputError(
-      f"net_parts must be 1 to {len(there)}, the devices of this process, got {net_parts}"
-    )
+    raise InputError(f"net_parts must be 1 to {len(there)}, the number of devices, got {net_parts}")
   # What is a sequence of its own: a net, and on an accelerator a kind of them.
   units = [[i] for i in range(len(nets))] if on_cpu or net_parts > len(kinds) else kinds
-  size = lambda unit: sum(int(np.sum(nets[i].hidden)) for i in unit)
+  if on_cpu:
+    size = lambda unit: sum(int(np.sum(nets[i].hidden)) for i in unit)
+  else:  # a sample's length, which is its longest step's: that of the most parameters
+    size = lambda unit: max(_behind(nets[i]) for i in unit)
   dealt: list[list[list[int]]] = [[] for _ in range(min(net_parts, len(nets)))]
   # Equally many a part, and then equally large ones.
   for unit in sorted(units, key=size, reverse=True):
@@ -93,6 +101,14 @@ def _kinds(nets):
   for i, net in enumerate(nets):
     kinds.setdefault(net.head if fits(net) else net, []).append(i)
   return list(kinds.values())
+
+
+def _behind(net):
+  """How many parameters an output has behind the last hidden layer, about."""
+  last = net.hidden if isinstance(net.hidden, int) else net.hidden[-1]
+  if fits(net):
+    return sum(math.prod(shape) for shape in shapes(net.head, 1, last).values())
+  return last * last  # a head without a kernel: its parts follow one another too
 
 
 def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence[Part]) -> Trainer:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from qnn_jax.errors import InputError
 from qnn_jax.training import devices, per_sample, sharded
 from qnn_jax.training.fleet import Fleet, Net
 
@@ -71,3 +72,36 @@ def test_more_parts_than_kinds_divide_nets():
   nets = [Net("qnn", h) for h in (10, 15, 20, 25, 30)]
   chips = [types.SimpleNamespace(platform="gpu", id=i) for i in range(2)]
   assert sorted(len(part.nets) for part in sharded.parts_of(nets, 2, chips)) == [2, 3]
+
+
+def chips_of(count):
+  return [types.SimpleNamespace(platform="gpu", id=i) for i in range(count)]
+
+
+def test_the_longest_steps_are_apart():
+  nets = [Net(head, h) for h in (10, 30) for head in ("ann", "heavy", "qnn", "rpqnn")]
+  parts = sharded.parts_of(nets, None, chips_of(2))
+  heads = [{nets[i].head for i in part.nets} for part in parts]
+  assert sorted(map(sorted, heads)) == [["ann", "qnn"], ["heavy", "rpqnn"]]
+
+
+@pytest.mark.parametrize(
+  ("method", "parts"),
+  (
+    (per_sample.Method(), 1),
+    (per_sample.Method(tails="kernel"), 1),
+    (per_sample.Method(tails="fused"), 4),
+    (per_sample.Method(tails="modules"), 4),
+    (per_sample.Method("scan"), 4),
+  ),
+  ids=("auto", "kernel", "fused", "modules", "scan"),
+)
+def test_without_kernels_every_net_is_a_sequence_of_its_own(method, parts):
+  nets = [Net("qnn", h) for h in (10, 15, 20, 25, 30)]
+  together = per_sample.may_take_kinds(method)
+  assert len(sharded.parts_of(nets, None, chips_of(4), together)) == parts
+
+
+def test_the_devices_that_are_given_are_the_limit():
+  with pytest.raises(InputError, match="net_parts must be 1 to 4, the number of devices, got 9"):
+    sharded.parts_of([Net("ann", 3)], 9, chips_of(4))
