@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
@@ -27,14 +28,15 @@ def parts(script, monkeypatch):
 
   class Parts:
     calls: list = []
-    difference = 2e-7
+    differences = [2e-7]  # of the cases
     apart = 0.0
 
   def call(*args):
     Parts.calls.append(args)
     if "bench_tails.py" in args[0]:
       names = [name for name in script.bench_tails.HEADINGS if name != "kernel_difference"]
-      return json.dumps(dict.fromkeys(names, 1.0) | {"kernel_difference": Parts.difference}) + "\n"
+      rows = [dict.fromkeys(names, 1.0) | {"kernel_difference": d} for d in Parts.differences]
+      return "".join(f"{json.dumps(row)}\n" for row in rows)
     if "experiments.table4" in args:
       (workdir,) = (pathlib.Path(a.partition("=")[2]) for a in args if a.startswith("--workdir="))
       workdir.mkdir()
@@ -71,8 +73,20 @@ def test_it_tells_the_device_and_how_far_from_the_plain_scan_and_the_committed_r
 
 
 def test_a_kernel_that_is_too_far_off_is_a_failure(script, parts):
-  parts.difference = 2e-5
+  parts.differences = [2e-5, 2e-7]
   assert script.main() == 1
+
+
+@pytest.mark.parametrize("differences", ([2e-7, float("nan")], [float("nan"), 2e-7]))
+def test_a_kernel_that_gives_no_number_is_a_failure(script, parts, differences):
+  parts.differences = differences
+  assert script.main() == 1
+
+
+@pytest.mark.parametrize("first, second", ((1.0, np.nan), (np.nan, 1.0)))
+def test_not_a_number_is_no_agreement(script, first, second):
+  found = script.bench_tails.farthest([np.ones(2), np.array([first, second])], [np.ones(2)] * 2)
+  assert np.isnan(found)
 
 
 def test_a_part_that_fails_is_told_in_one_sentence(script, monkeypatch):
