@@ -92,10 +92,9 @@ def _outside(one: Compiled, target: Target) -> tuple[float, float]:
   if target.clock:
     low, high = low + counted.cycles / target.clock, high + 2 * counted.cycles / target.clock
   elif program.samples and counted.kernels:
-    blocks = max(counted.trips[0] or 1, 1)
     products = max(
       program.samples * program.operations / target.flops,
-      blocks * 3 * 4 * program.numbers / target.bandwidth,
+      program.blocks * 3 * 4 * program.numbers / target.bandwidth,
     )
     low, high = low + products, high + products
   return program.calls * low, program.calls * high

@@ -32,6 +32,7 @@ class Program:
     args: shapes.
     calls: of it in the whole sweep.
     samples: of each lane that a call takes.
+    blocks: that they are in.
     part: of the nets, where they are divided: parts run side by side.
     kernels: programs of the Pallas kernels at once on each chip, by head: (runs, h, classes).
     numbers: of the first layers' parameters on each chip, which every block reads twice and writes once.
@@ -44,6 +45,7 @@ class Program:
   args: tuple
   calls: int = 1
   samples: int = 0
+  blocks: int = 1
   part: int = 0
   kernels: dict[str, tuple[int, int, int]] = dataclasses.field(default_factory=dict)
   numbers: int = 0
@@ -111,12 +113,15 @@ def table4(
       chunk = Chunk(put(order, axis), put(jax.ShapeDtypeStruct((blocks, size), "float32"), None))
       if method.name == "block":
         text = f"prepare {blocks} x {size}"
-        yield Program(name(text), trainer.prepare, (images, chunk), prepares, samples, **work)
+        yield Program(
+          name(text), trainer.prepare, (images, chunk), prepares, samples, blocks, **work
+        )
         gram = jax.eval_shape(trainer.prepare, images, chunk).gram
         chunk = chunk._replace(gram=put(gram, axis))
       text, arguments = f"run {blocks} x {size}", (state, images, labels, chunk)
+      options = {"donate_argnums": 0}
       yield Program(
-        name(text), trainer.run, arguments, runs, samples, options={"donate_argnums": 0}, **work
+        name(text), trainer.run, arguments, runs, samples, blocks, options=options, **work
       )
     yield Program(name("finish"), trainer.finish, (state,), begun, **work)
     test = sharded.evaluation(

@@ -130,6 +130,47 @@ ENTRY %main (arg: f32[4]) -> f32[4] {
   assert found.cycles == 1200
 
 
+def test_exchanges_are_found_however_deep_they_are(count):
+  found = count("""HloModule hidden
+%sum (a: f32[], b: f32[]) -> f32[] {
+  ROOT %add.1 = f32[] add(%a, %b)
+}
+%wrapped (p: f32[4]) -> f32[4] {
+  ROOT %r = f32[4]{0} all-reduce(%p), to_apply=%sum
+}
+%async_collective_fusion (p.1: f32[4]) -> f32[8] {
+  %m = f32[4]{0} multiply(%p.1, %p.1)
+  %s = (f32[4]{0}, f32[8]{0}) all-gather-start(%m), dimensions={0}
+  ROOT %d = f32[8]{0} all-gather-done(%s)
+}
+%agreed (p.2: f32[4]) -> pred[] {
+  %p.2 = f32[4]{0} parameter(0)
+  ROOT %all = pred[] all-reduce(%p.2), to_apply=%sum
+}
+%body (p.3: f32[4]) -> f32[4] {
+  ROOT %add.2 = f32[4]{0} add(%p.3, %p.3)
+}
+%short (p.4: f32[4]) -> f32[4] {
+  ROOT %moved = f32[4]{0} collective-permute(%p.4), source_target_pairs={{0,1}}
+}
+%long (p.5: f32[4]) -> f32[4] {
+  %add.3 = f32[4]{0} add(%p.5, %p.5)
+  ROOT %add.4 = f32[4]{0} add(%add.3, %p.5)
+}
+ENTRY %main (arg: f32[4]) -> f32[4] {
+  %begun = ((f32[4]{0}), f32[4]{0}) async-start(%arg), calls=%wrapped
+  %on = ((f32[4]{0}), f32[4]{0}) async-update(%begun), calls=%wrapped
+  %ended = f32[4]{0} async-done(%on), calls=%wrapped
+  %f = f32[8]{0} fusion(%ended), kind=kCustom, calls=%async_collective_fusion
+  %c = f32[8]{0} custom-call(%f), custom_call_target="Outlined", called_computations={%wrapped}
+  %w = f32[4]{0} while(%c), condition=%agreed, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  ROOT %b = f32[4]{0} conditional(%i, %a, %b), branch_computations={%short, %long}
+}
+""")
+  # The begun one, the fusion's, the call's, one a trip, and the shorter branch's.
+  assert found.collectives == 1 + 1 + 1 + 3 + 1
+
+
 @pytest.mark.parametrize("trips", (3, 11))
 def test_compiled_loops_are_found_with_their_lengths(count, trips):
   def inner(x, _):
@@ -219,16 +260,20 @@ def test_without_the_extra_its_name_is_told():
 
 
 def needs(target):
-  module = {"h100": "jax_cuda13_plugin", "v5e": "libtpu"}[target.partition(":")[0]]
-  extra = {"h100": "compile-cuda", "v5e": "compile-tpu"}[target.partition(":")[0]]
+  module = {"h100": "jax_cuda13_plugin", "v5e": "libtpu"}[re.split("[ :]", target)[0]]
+  extra = {"h100": "compile-cuda", "v5e": "compile-tpu"}[re.split("[ :]", target)[0]]
   missing = importlib.util.find_spec(module) is None
   marks = pytest.mark.compile, pytest.mark.skipif(missing, reason=f"the extra {extra} is missing")
   return pytest.param(target, marks=marks, id=target)
 
 
-@pytest.mark.parametrize("target", [needs(of) for of in ("h100", "h100:4", "v5e", "v5e:4")])
+# Four chips in one part split the runs, as they do not where each kind of nets has chips of its own.
+COMPILED = ("h100", "h100:4", "h100:4 --net_parts=1", "v5e", "v5e:4", "v5e:4 --net_parts=1")
+
+
+@pytest.mark.parametrize("target", [needs(of) for of in COMPILED])
 def test_accelerators_are_given_less_than_a_kernel_a_sample_and_chips_say_nothing(target):
-  done = run(f"--target={target}", "--config=configs/table4.py:smoke")
+  done = run(*f"--target={target}".split(), "--config=configs/table4.py:smoke")
   assert done.returncode == 0, done.stderr
   rows = [
     [cell.strip() for cell in line.split("|")[1:-1]]
