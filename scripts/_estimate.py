@@ -50,6 +50,10 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
   unknown = sum(n is None for one in found for n in one.counted.trips)
   if unknown:
     yield f"- {unknown} loops are of a length that is not known, and counted once."
+  if target.platform == "gpu":
+    yield (
+      "- XLA ends here at PTX, before ptxas: what that takes to compile, registers and spills are not in this."
+    )
   # Parts run side by side; what is before them, in part 0, is small.
   sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
   low, high = (max(of[i] for of in sums) for i in (0, 1))

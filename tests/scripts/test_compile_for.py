@@ -204,8 +204,26 @@ def run(*args, limit=900):
     (["--target=v5e:3"], "^v5e can have 1, 4, 8 chips here, got 3$"),
     (["--target=h100", "--config=configs/table4.py:all"], "^unknown preset 'all'"),
     (["--target=h100", "--config=configs/none.py"], "none.py"),
+    (["--target=h100", "--config=configs/recipe.py"], "recipe.py has no field '.*': it is another"),
+    (["--target=h100", "--config=configs/table5.py"], "table5.py has no field '.*': it is another"),
+    (["--target=v5e:4", "--layers"], "^--layers compiles .* for one chip, without :4$"),
+    (
+      ["--target=h100", "--layers", "--config=configs/table4.py", "--net_parts=1"],
+      "^--layers compiles .* for one chip, without --config, --net_parts$",
+    ),
   ),
-  ids=("target", "no chips", "chips of h100", "chips of v5e", "preset", "config"),
+  ids=(
+    "target",
+    "no chips",
+    "chips of h100",
+    "chips of v5e",
+    "preset",
+    "config",
+    "recipe",
+    "table5",
+    "layers on chips",
+    "layers of a config",
+  ),
 )
 def test_what_cannot_be_is_told_in_one_sentence(monkeypatch, args, says):
   monkeypatch.setenv("JAX_PLATFORMS", "cpu")  # which the script sets, and is taken back here
@@ -214,6 +232,19 @@ def test_what_cannot_be_is_told_in_one_sentence(monkeypatch, args, says):
   monkeypatch.setattr(sys, "argv", ["compile_for.py", *args])
   with pytest.raises(InputError, match=says):
     importlib.import_module("compile_for").main()
+
+
+def test_a_program_that_does_not_compile_is_told_in_one_sentence(monkeypatch):
+  monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+  monkeypatch.syspath_prepend(SCRIPTS)
+  script = importlib.import_module("compile_for")
+
+  def fails():
+    raise NotImplementedError("no such operation\nand a page of reasons")
+
+  says = r"^'run 1 x 60' does not compile there \(NotImplementedError: no such operation\)$"
+  with pytest.raises(InputError, match=says):
+    script.compiled(script.Program("run 1 x 60", fails, ()))
 
 
 @pytest.mark.parametrize(
