@@ -1,5 +1,6 @@
 """The recipe's runs: Table 4's, with other starts, other orders of samples and other images."""
 
+import dataclasses
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.points import Group
 from qnn_jax.sweeps.task import Event, Task
-from qnn_jax.training import _compile
+from qnn_jax.training import _compile, per_sample
 from qnn_jax.training._tails import to_lanes
 from qnn_jax.training.fleet import sample_order
 
@@ -106,13 +107,15 @@ class RecipeProgram(Program):
 
   def make_trainer(self, fleet, constants):
     """With Q 'raw', a trainer whose start takes the other part of Q from beside the parameters."""
-    trainer = super().make_trainer(fleet, constants)
     if self.values["q"] != "raw":
-      return trainer
+      return super().make_trainer(fleet, constants)
+    # The kernels are for a symmetric Q; of the others this one holds Q in full.
+    method = dataclasses.replace(self.method, tails="fused")
+    trainer = per_sample.make_trainer(fleet, method, constants)
 
     def start(params, rates):
       state = trainer.start(params, rates)
-      for net, tail in zip(params, state["tails"]):
+      for net, tail in zip(params, state["tails"], strict=True):
         if "q" in tail:
           tail["q"] += to_lanes(net["turned_over"])
       return state

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from qnn_jax import ops
 from qnn_jax.training import _kernel_gpu, _kernel_tpu
-from qnn_jax.training._steps import VECTORS
+from qnn_jax.training._steps import VECTORS, shapes
 from qnn_jax.training.fleet import Fleet, Net
 
 State = dict[str, jax.Array]
@@ -40,9 +40,12 @@ TPU [T, C, h, L], [T, C, 1, L] and [T, C, h, h, L]."""
 
 
 def fits(fleet: Fleet, net: Net, block: int, platform: str) -> bool:
-  """Whether what the kernel works with, for a net of those that `_fused.fits`, has room on the chip."""
-  wide = width([net], platform)
-  return platform != "tpu" or _kernel_tpu.fits(net.head, fleet.classes, wide, block, fleet.dtype)
+  """Whether the kernel can take a net of those that `_fused.fits`: it has room on the chip, and on a TPU 32 bits."""
+  wide, of = width([net], platform), (net.head, fleet.classes)
+  if platform == "tpu":
+    return fleet.dtype == "float32" and _kernel_tpu.fits(*of, wide, block, fleet.dtype)
+  tall, samples = _padded(fleet.classes, platform), _padded(block, platform)
+  return platform == "cpu" or _kernel_gpu.fits(net.head, tall, wide, samples, fleet.dtype)
 
 
 def _padded(size: int, platform: str) -> int:
@@ -62,6 +65,8 @@ def start(fleet: Fleet, nets: Sequence[Net], params: Sequence[Any], platform: st
   wide = width(nets, platform)
   tall = fleet.classes if platform == "tpu" else _padded(fleet.classes, platform)
 
+  sizes = shapes(nets[0].head, tall, wide)
+
   def laid_out(name, value):
     if name == "q":
       value = jax.vmap(ops.unpack)(value)  # [S, C, h, h]
@@ -69,8 +74,7 @@ def start(fleet: Fleet, nets: Sequence[Net], params: Sequence[Any], platform: st
       value = value[..., None]  # [S, C, 1]
     else:
       value = value.swapaxes(1, 2)  # [S, C, h]
-    sizes = {1: (tall,), 2: (tall, 1 if name in VECTORS else wide), 3: (tall, wide, wide)}
-    missing = [m - n for m, n in zip(sizes[value.ndim - 1], value.shape[1:])]
+    missing = [m - n for m, n in zip(sizes[name], value.shape[1:], strict=True)]
     return jnp.pad(value, [(0, 0), *((0, n) for n in missing)])
 
   layers = [of_net["layers"][1] for of_net in params]

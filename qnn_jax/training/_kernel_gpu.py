@@ -1,6 +1,7 @@
 """The kernel of _kernel.py for a GPU, by Triton, and for Pallas' interpret mode: a program a run."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -8,11 +9,30 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from qnn_jax.training._steps import STEPS, iota
+from qnn_jax.training._steps import STEPS, activation, error, hidden_step, iota, loop, shapes
 
 # Registers of a program: Q takes 64 KB at 16 classes and 32 neurons, which 8 warps hold and 4 spill.
 _WARPS = {"qnn": 8}
 _FEW_WARPS = 4
+# Beyond 128 KB more threads hold it, each with half the registers. (Nobody has measured that.)
+_MANY, _MANY_WARPS = 2**17, 16
+_MOST = (
+  2**19
+)  # bytes: a multiprocessor's 256 KB of registers, and as much of what spills to its own cache
+
+
+def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
+  """Whether a program can hold what it works with, all sizes padded: its parameters and eta Delta."""
+  return _bytes(head, classes, wide, block, dtype) <= _MOST
+
+
+def _bytes(head, classes, wide, block, dtype):
+  parameters = sum(math.prod(shape) for shape in shapes(head, classes, wide).values())
+  return (parameters + block * wide) * jnp.dtype(dtype).itemsize
+
+
+def _warps(head, held):
+  return _MANY_WARPS if held > _MANY else _WARPS.get(head, _FEW_WARPS)
 
 
 def run(head, classes, state, widths, rates, labels, valid, gram, z, interpret):
@@ -23,11 +43,12 @@ def run(head, classes, state, widths, rates, labels, valid, gram, z, interpret):
     (labels[..., None], _of_lane), (valid, _of_all), (gram, _of_lane), (z, _of_both),
     *((value, _of_both) for value in state.values()),
   )  # fmt: skip
-  shapes = [(lanes, count, gram.shape[2], wide), *(value.shape for value in state.values())]
-  outputs = [jax.ShapeDtypeStruct(shape, z.dtype) for shape in shapes]
+  found = [(lanes, count, gram.shape[2], wide), *(value.shape for value in state.values())]
+  outputs = [jax.ShapeDtypeStruct(shape, z.dtype) for shape in found]
   options: dict[str, Any] = {}
   if not interpret:
-    warps = _WARPS.get(head, _FEW_WARPS)
+    tall = state["bias"].shape[2]
+    warps = _warps(head, _bytes(head, tall, wide, gram.shape[2], z.dtype))
     options["compiler_params"] = triton.CompilerParams(num_warps=warps, num_stages=1)
   steps, *new = pl.pallas_call(
     functools.partial(_in_registers, STEPS[head], classes, tuple(state)),
@@ -55,17 +76,17 @@ def _in_registers(head, classes, names, width, eta, labels, valid, gram, z, *ref
   def step(t, carry):
     steps, params = carry  # eta Delta [B, h], zero from t on
     here = pl.ds(t, 1)
-    past = jnp.where(iota((1, samples), 1) < t, gram[here, :], 0).reshape(samples, 1)
-    total = z[here, :] - (past * steps).sum(0, keepdims=True)
-    a = jnp.where(is_neuron, jax.nn.sigmoid(total), 0)  # [1, h]
-    y = jnp.where(iota((tall, 1), 0) == labels[here, :], 1.0, 0.0)
-    last = lambda outputs: jnp.where(is_class, jax.nn.sigmoid(outputs) - y, 0)  # (50)
+    g = gram[here, :]
+    past = jnp.where(iota((1, samples), 1) < t, g, jnp.zeros_like(g)).reshape(samples, 1)
+    a = activation(z[here, :] - (past * steps).sum(0, keepdims=True), is_neuron)  # [1, h]
+    is_label = iota((tall, 1), 0) == labels[here, :]
+    last = lambda outputs: jnp.where(is_class, error(outputs, is_label), jnp.zeros_like(outputs))
     rate = eta[...] * valid[here, :]
     back, params = head(params, a, last, rate)
-    delta = back * a * (1 - a)  # g' of (41)
-    return jnp.where(iota((samples, wide), 0) == t, rate * delta, steps), params
+    new = hidden_step(rate, back, a)
+    return jnp.where(iota((samples, wide), 0) == t, new, steps), params
 
-  steps, params = jax.lax.fori_loop(0, block, step, (jnp.zeros((samples, wide), z.dtype), params))
+  steps, params = loop(block, step, (jnp.zeros((samples, wide), z.dtype), params))
   steps_out[...] = steps
   for name, ref in zip(names, params_out):
     ref[...] = params[name]

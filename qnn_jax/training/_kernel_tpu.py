@@ -1,32 +1,43 @@
 """The kernel of _kernel.py for a TPU, by Mosaic: a program a tile of runs, which are the last axis."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu
 
-from qnn_jax.training._steps import STEPS, iota
+from qnn_jax.training._steps import STEPS, activation, error, hidden_step, iota, loop, shapes
 
 SUBLANES, TILE = 8, 128
 """Numbers of a vector register along its two axes."""
 
-_MEMORY = 100 * 2**20  # bytes on the chip that a kernel may take, of 128 MiB
+_MEMORY = 100 * 2**20  # bytes on the chip that a kernel may take, of a v5e's 128 MiB
+_PUT_ASIDE = 8 * 2**20  # bytes, by the compiler
 _ROWS_AT_ONCE = 40 * SUBLANES  # of parameters, which 64 registers hold beside what is made of them
 
 
 def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
   """Whether what a program works with has room on the chip, for so many padded neurons."""
-  matrices = {"ann": 1, "qnn": wide + 1}.get(head, 2)
-  of_state = classes * matrices * wide
-  return _bytes(dtype, block, wide, of_state) <= _MEMORY
+  return _bytes(head, classes, wide, block, dtype) <= _MEMORY
 
 
-def _bytes(dtype, block, wide, of_state):
-  """What a program takes: state once as it comes and once as it goes, the rest twice, one in use and one on its way."""
-  lines = 2 * of_state + 2 * (block * (block + SUBLANES) + (2 * block + SUBLANES) * wide)
-  return lines * TILE * jnp.dtype(dtype).itemsize
+def _bytes(head, classes, wide, block, dtype):
+  """What a program takes: state once as it comes and once as it goes, the rest twice, one in use and one on its way.
+
+  A register's eight rows are filled up in the axis before the lanes'.
+  """
+  eights = lambda size: math.ceil(size / SUBLANES) * SUBLANES
+  rows = lambda *shape: math.prod(shape[:-1]) * eights(shape[-1])
+  padded = eights(block)
+  of_state = sum(rows(*shape) for shape in shapes(head, classes, wide).values())
+  # Widths, rates, labels, valid; G; Z; the steps.
+  rest = (
+    2 * rows(1) + 2 * rows(block) + rows(block, padded) + rows(block, wide) + rows(padded, wide)
+  )
+  return 2 * (of_state + rest) * TILE * jnp.dtype(dtype).itemsize
 
 
 def run(head, classes, state, widths, rates, labels, valid, gram, z):
@@ -37,11 +48,10 @@ def run(head, classes, state, widths, rates, labels, valid, gram, z):
     of_runs(widths[None, :, None]), of_runs(rates[:, None, None]), of_runs(labels[:, None]), valid,
     of_runs(gram[:, None]), of_runs(z),
   )  # fmt: skip
-  shapes = [(len(tiled[0]), gram.shape[2], wide, TILE), *(value.shape for value in state.values())]
-  outputs = [jax.ShapeDtypeStruct(shape, z.dtype) for shape in shapes]
+  found = [(len(tiled[0]), gram.shape[2], wide, TILE), *(value.shape for value in state.values())]
+  outputs = [jax.ShapeDtypeStruct(shape, z.dtype) for shape in found]
   one = pl.Buffered(1)
-  of_state = sum(value[0, ..., 0].size for value in state.values())
-  memory = _bytes(z.dtype, block, wide, of_state) + 8 * 2**20  # and what the compiler puts aside
+  memory = _bytes(head, classes, wide, block, z.dtype) + _PUT_ASIDE
 
   def spec(value, mode=None):
     zeros = (0,) * (value.ndim - 1)
@@ -72,11 +82,13 @@ def _in_memory(head, classes, names, width, eta, labels, valid, gram, z, *refs):
     n for n in range(1, classes + 1) if not classes % n and n * rows <= max(rows, _ROWS_AT_ONCE)
   )
 
+  one, eight = np.int32(1), np.int32(SUBLANES)  # as kernels can have them
+
   def copy(c, _):
     for ref, of in zip(refs, params.values()):
       of[c] = ref[c]
 
-  jax.lax.fori_loop(0, classes, copy, None)
+  loop(classes, copy, None)
   steps[...] = jnp.zeros_like(steps)
   is_neuron = iota((wide, tile), 0) < width[...]
 
@@ -84,27 +96,28 @@ def _in_memory(head, classes, names, width, eta, labels, valid, gram, z, *refs):
     here = pl.ds(t, 1)
 
     def past(i, total):
-      first = pl.multiple_of(i * SUBLANES, SUBLANES)
+      first = pl.multiple_of(i * eight, SUBLANES)
       row = gram[t, pl.ds(first, SUBLANES), :]
-      return total - sum(row[k : k + 1] * steps[first + k] for k in range(SUBLANES))
+      return total - sum(row[k : k + 1] * steps[first + np.int32(k)] for k in range(SUBLANES))
 
-    total = jax.lax.fori_loop(0, pl.cdiv(t, SUBLANES), past, z[t])
-    a = jnp.where(is_neuron, jax.nn.sigmoid(total), 0)[None]  # [1, h, L]
+    total = loop(jax.lax.div(t + eight - one, eight), past, z[t])
+    a = activation(total, is_neuron)[None]  # [1, h, L]
     rate = (eta[...] * valid[here, :])[None]  # [1, 1, L]
 
     def some(i, back):
-      mine = pl.ds(i * part, part)
-      y = jnp.where(iota((part, 1, tile), 0) + i * part == labels[here, :][None], 1.0, 0.0)
-      last = lambda outputs: jax.nn.sigmoid(outputs) - y  # (50)
+      first = i * np.int32(part)
+      mine = pl.ds(first, part)
+      is_label = iota((part, 1, tile), 0) + first == labels[here, :][None]
+      last = lambda outputs: error(outputs, is_label)
       of_these, new = head(_Of(params, mine), a, last, rate)
       for name, value in new.items():
         params[name][mine] = value
       return back + of_these
 
-    back = jax.lax.fori_loop(0, classes // part, some, jnp.zeros((1, wide, tile), z.dtype))
-    steps[t] = (rate * back * a * (1 - a))[0]  # g' of (41)
+    back = loop(classes // part, some, jnp.zeros((1, wide, tile), z.dtype))
+    steps[t] = hidden_step(rate, back, a)[0]
 
-  jax.lax.fori_loop(0, block, step, None)
+  loop(block, step, None)
 
 
 class _Of:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def _ann(params, a, last, eta):
@@ -30,7 +31,7 @@ def _qnn(params, a, last, eta):
   back = _columns(params["kernel"] * e) + 2 * _columns(v * e)  # (47)
   h = a.shape[1]
   square = (1, h, h, *[1] * (a.ndim - 2))
-  twice = jnp.where(iota(square, 1) == iota(square, 2), 1.0, 2.0).astype(a.dtype)
+  twice = 2 - (iota(square, 1) == iota(square, 2)).astype(a.dtype)
   q_step = twice * down * jnp.expand_dims(e * a, 1)  # (37), with M(a) of (35)
   return back, _moved(params, eta, kernel=e * a, bias=e, q=q_step)
 
@@ -55,9 +56,44 @@ STEPS: dict[str, Callable] = {"ann": _ann, "qnn": _qnn, "rpqnn": _rpqnn, "heavy"
 VECTORS = ("bias", "c")
 
 
+def shapes(head: str, classes: int, hidden: int) -> dict[str, tuple[int, ...]]:
+  """The shape of each of a head's parameters, as the steps take them."""
+  matrix, vector = (classes, hidden), (classes, 1)
+  more = {
+    "qnn": {"q": (classes, hidden, hidden)},
+    "rpqnn": {"u": matrix, "c": vector},
+    "heavy": {"heavy_kernel": matrix},
+  }
+  return {"kernel": matrix, "bias": vector} | more.get(head, {})
+
+
+def activation(total, is_neuron):
+  """What the hidden neurons give; zero where there is none."""
+  a = jax.nn.sigmoid(total)
+  return jnp.where(is_neuron, a, jnp.zeros_like(a))
+
+
+def error(outputs, is_label):
+  """The last layer's delta, of (50)."""
+  return jax.nn.sigmoid(outputs) - is_label.astype(outputs.dtype)
+
+
+def hidden_step(rate, back, a):
+  """eta delta of the hidden layer, with g' of (41). The small factors come first: a step is finite if it can be."""
+  return rate * (back * a * (1 - a))
+
+
 def iota(shape, axis):
   """Numbers along an axis, as kernels can have them."""
   return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def loop(count, body, carry):
+  """`fori_loop` from 0 whose numbers have 32 bits where JAX's own have 64: a TPU's kernels have no others."""
+  if not isinstance(count, int):
+    return jax.lax.fori_loop(np.int32(0), count, body, carry)
+  step = lambda carry, _: ((carry[0] + np.int32(1), body(*carry)), None)
+  return jax.lax.scan(step, (np.int32(0), carry), None, length=count)[0][1]
 
 
 def _moved(params, eta, **gradients):

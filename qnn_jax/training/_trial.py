@@ -17,30 +17,50 @@ from qnn_jax.training.fleet import Fleet, Lane, Net, init
 MOST = 1e-5
 """By how much the two may differ, in any parameter."""
 
-_RATE = 0.1
+_RATES = 0.1, 0.05, 0.02  # of the lanes that are tried
+_PADDING = slice(1, None, 5)  # samples that are tried as padding
 
 
-def agrees(fleet: Fleet, nets: Sequence[Net], block: int, platform: str) -> bool:
-  """Whether a block by the kernel gives what the fused tail gives; if not, a warning says so."""
-  widest = max(nets, key=lambda net: net.hidden)
-  return _agrees(widest, fleet.classes, fleet.dtype, block, platform)
+def taken(fleet: Fleet, nets: Sequence[Net], block: int, platform: str) -> tuple[Net, ...]:
+  """Those of the nets, all of one kind, of which a block by the kernel gives what the fused tail gives.
+
+  The widest is tried, beside the narrowest, whose padding is the most; where that fails, the next. A warning
+  names the nets that are left out. It points at who calls `per_sample.make_trainer`.
+  """
+  by_width = tuple(sorted(nets, key=lambda net: net.hidden))
+  return _taken(by_width, fleet.classes, fleet.dtype, block, platform)
+
+
+def tried(nets: Sequence[Net], classes: int, dtype: str) -> Fleet:
+  """The fleet that is tried for these nets of one kind, narrowest first: the first of them and the last."""
+  return Fleet(tuple(dict.fromkeys((nets[0], nets[-1]))), 1, classes, dtype)
 
 
 @functools.cache
-def _agrees(net, classes, dtype, block, platform):
-  fleet = Fleet((net,), in_features=1, classes=classes, dtype=dtype)
+def _taken(nets, classes, dtype, block, platform):
+  left, reasons = nets, []
+  while left and (why := _objection(tried(left, classes, dtype), block, platform)):
+    left = left[:-1]
+    reasons.append(why)
+  if reasons:
+    sizes = ", ".join(str(net.hidden) for net in nets[len(left) :])
+    warnings.warn(
+      f"the kernel of {nets[0].head} with {sizes} hidden neurons {reasons[0]}; the fused form is used"
+      " there, which is slower; --config.tails=fused asks for it without this trial",
+      stacklevel=5,  # _taken, taken, make_tails, make_trainer
+    )
+  return left
+
+
+def _objection(fleet, block, platform) -> str:
+  """What speaks against the kernel; '' for nothing."""
   try:
     difference = _difference(fleet, block, platform)
   except Exception as error:  # whatever a compiler or a driver says of a kernel
-    why = f"does not run here ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
-  else:
-    if difference <= MOST:
-      return True
-    why = f"differs by {difference:.2g} from the fused form after one block"
-  warnings.warn(
-    f"the kernel of {net.head} {why}; the fused form is used, which is slower", stacklevel=2
-  )
-  return False
+    return f"does not run here ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
+  if difference <= MOST:
+    return ""
+  return f"differs by {difference:.2g} from the fused form after one block"
 
 
 def _difference(fleet: Fleet, block: int, platform: str) -> float:
@@ -51,31 +71,36 @@ def _difference(fleet: Fleet, block: int, platform: str) -> float:
 
 
 def forms(fleet: Fleet, block: int, platform: str) -> tuple[Callable, Callable, Any]:
-  """A block by the kernel and by the fused tail, and where both start: the parameters of the fleet's one net."""
-  (net,) = fleet.nets
-  hidden = net.hidden if isinstance(net.hidden, int) else net.hidden[0]
+  """A block by the kernel and by the fused tail, of all the fleet's nets, and the parameters where both start."""
+  nets = fleet.nets
+  hidden = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in nets]
+  lanes, wide = len(_RATES), _kernel.width(nets, platform)
   random = np.random.default_rng(0)
-  (params,) = init(fleet, [Lane(0, init_scale=0.5)])
-  z = jnp.asarray(random.normal(size=(1, block, hidden)), fleet.dtype)
-  x = random.normal(size=(1, block, 8))
+  params = init(fleet, [Lane(seed, init_scale=0.5) for seed in range(lanes)])
+  z = [jnp.asarray(random.normal(size=(lanes, block, h)), fleet.dtype) for h in hidden]
+  x = random.normal(size=(lanes, block, 8))
   gram = jnp.asarray(x @ x.swapaxes(1, 2) + 1, fleet.dtype)
-  labels = jnp.asarray(random.integers(fleet.classes, size=(1, block)))
-  valid, rates = jnp.ones(block, fleet.dtype), jnp.full(1, _RATE, fleet.dtype)
+  labels = jnp.asarray(random.integers(fleet.classes, size=(lanes, block)))
+  valid = jnp.ones(block, fleet.dtype).at[_PADDING].set(0)
+  rates = jnp.asarray(_RATES, fleet.dtype)
 
   def by_kernel(params):
-    state = _kernel.start(fleet, [net], [params], platform)
-    wide = jnp.pad(z, ((0, 0), (0, 0), (0, _kernel.width([net], platform) - hidden)))
-    state, steps = _kernel.run(
-      fleet, [net], state, rates, wide[:, None], gram, labels, valid, platform
-    )
-    return _kernel.finish(fleet, [net], state, 1, platform)[0], steps[:, 0, :, :hidden]
+    state = _kernel.start(fleet, nets, params, platform)
+    padded = [jnp.pad(of, ((0, 0), (0, 0), (0, wide - h))) for of, h in zip(z, hidden)]
+    of_all = jnp.stack(padded, 1)
+    state, steps = _kernel.run(fleet, nets, state, rates, of_all, gram, labels, valid, platform)
+    behind = _kernel.finish(fleet, nets, state, lanes, platform)
+    return behind, [steps[:, i, :, :h] for i, h in enumerate(hidden)]
 
   def by_tail(params):
-    tail, y = fused_tail(net), jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)
+    y = jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)
     inside = to_lanes(gram * jnp.tril(jnp.ones((block, block), fleet.dtype), -1))
-    state, delta = tail.run(
-      tail.start(params), to_lanes(rates), to_lanes(z), inside, to_lanes(y), valid
-    )
-    return tail.finish(state, 1), from_lanes(_RATE * delta, 1)
+    behind, steps = [], []
+    for net, of_net, total in zip(nets, params, z):
+      tail, eta = fused_tail(net), to_lanes(rates)
+      state, delta = tail.run(tail.start(of_net), eta, to_lanes(total), inside, to_lanes(y), valid)
+      behind.append(tail.finish(state, lanes))
+      steps.append(from_lanes(eta * delta, lanes))
+    return behind, steps
 
   return by_kernel, by_tail, params

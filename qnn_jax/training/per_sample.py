@@ -39,9 +39,10 @@ from qnn_jax.training._fused import fits, fused_tail
 from qnn_jax.training._tails import Tail, module_tail
 from qnn_jax.training._trainer import PRECISIONS, Chunk, Trainer, checked, one_hot, precisely
 from qnn_jax.training.constant import Constant
-from qnn_jax.training.fleet import Fleet, Params
+from qnn_jax.training.fleet import Fleet, Net, Params
 
 METHODS = ("block", "scan")
+PLATFORMS = ("cpu", "gpu", "tpu")
 TAILS = ("auto", "kernel", "fused", "modules")
 
 # Samples in one call of the compiled program, about: one program then serves every training size,
@@ -88,6 +89,11 @@ class Method:
       raise InputError(
         f"block and sub_block must be at least 1, got block={self.block}, sub_block={self.sub_block}"
       )
+
+  def samples_a_block(self, size: float = math.inf) -> int:
+    """B as it runs, in whole sub-blocks; for a training of `size` samples, no more than hold them."""
+    sub_block = min(self.sub_block, size)
+    return int(sub_block) * math.ceil(min(self.block, size) / sub_block)
 
 
 def train(
@@ -143,8 +149,7 @@ def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
   """
   order = np.asarray(order)
   rows, size = order.shape
-  sub_block = min(method.sub_block, size)
-  block = sub_block * math.ceil(min(method.block, size) / sub_block)
+  block = method.samples_a_block(size)
   if method.name == "scan":
     block = math.gcd(size, _SAMPLES_A_CALL)  # the plain form knows no padding
   blocks = math.ceil(size / block)
@@ -174,8 +179,10 @@ def make_trainer(
     platform: 'cpu', 'gpu' or 'tpu', to compile for another than this process has; nothing is tried then.
 
   Raises:
-    InputError: method 'block' with a net whose first layer is not affine.
+    InputError: method 'block' with a net whose first layer is not affine, or an unknown platform.
   """
+  if platform not in (None, *PLATFORMS):
+    raise InputError(f"unknown platform '{platform}'; choose one of {', '.join(PLATFORMS)}")
   constants = constants or constant.none(fleet.in_features)
   if method.name == "scan":
     return _scan_trainer(fleet, constants, platform or jax.default_backend(), method.precision)
@@ -195,19 +202,19 @@ def make_tails(
 ) -> list[Tail | None]:
   """The tail of every net, None for one that a kernel takes: the fast one where it fits."""
   by_kernel = method.tails == "kernel" or (method.tails == "auto" and platform != "cpu")
-
-  def has_kernel(net):
-    return by_kernel and fits(net) and _kernel.fits(fleet, net, method.block, platform)
+  block = method.samples_a_block()
+  kinds: dict[str, list[Net]] = {}
+  for net in fleet.nets:
+    if by_kernel and fits(net) and _kernel.fits(fleet, net, block, platform):
+      kinds.setdefault(net.head, []).append(net)
+  if method.tails == "auto" and tried:
+    for head, nets in kinds.items():
+      kinds[head] = list(_trial.taken(fleet, nets, block, platform))
 
   def of(net):
     if method.tails == "modules" or not fits(net):
       return module_tail(fleet, net)
-    if not has_kernel(net):
-      return fused_tail(net)
-    alike = [other for other in fleet.nets if has_kernel(other) and other.head == net.head]
-    if method.tails == "kernel" or not tried or _trial.agrees(fleet, alike, method.block, platform):
-      return None
-    return fused_tail(net)
+    return None if net in kinds.get(net.head, ()) else fused_tail(net)
 
   return [of(net) for net in fleet.nets]
 

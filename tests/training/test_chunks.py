@@ -60,6 +60,20 @@ def test_method_errors():
       Method(**cut)
 
 
+@pytest.mark.parametrize("size", (1, 4, 7, 8, 9, 600))
+@pytest.mark.parametrize("cut", ((7, 3), (60, 6), (2, 5), (1, 1)))
+def test_the_block_that_is_tried_is_the_widest_that_runs(cut, size):
+  method = Method("block", *cut)
+  block = per_sample.make_chunks(np.arange(size)[None], method)[0].order.shape[2]
+  assert block == method.samples_a_block(size) <= method.samples_a_block()
+  assert size < 60 or block == method.samples_a_block() >= method.block
+
+
+def test_a_platform_has_a_name_that_is_known():
+  with pytest.raises(InputError, match="unknown platform 'cuda'; choose one of cpu, gpu, tpu"):
+    per_sample.make_trainer(FLEET, Method(), platform="cuda")
+
+
 def test_a_chunk_has_to_be_prepared():
   x, labels = data()
   block = per_sample.make_trainer(FLEET, Method())

@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
+import jax.numpy as jnp
 import pytest
 import test_per_sample as per_sample_tests
 from jax.experimental import pallas as pl
 
-from qnn_jax.training import per_sample
-from qnn_jax.training.fleet import Fleet, Net
+from qnn_jax.training import _kernel, _kernel_tpu, _steps, per_sample
+from qnn_jax.training.fleet import Fleet, Lane, Net, init
 from qnn_jax.training.per_sample import Method
 
 # A block that is padded, as G is, to a multiple of eight.
@@ -28,6 +30,9 @@ def interpreted(monkeypatch):
   compiled = pl.pallas_call
   as_read = lambda *args, **kwargs: compiled(*args, **(kwargs | {"interpret": True}))
   monkeypatch.setattr(pl, "pallas_call", as_read)
+  fits = _kernel.fits  # which a TPU's are not in float64
+  as_of_32 = lambda fleet, *net: fits(dataclasses.replace(fleet, dtype="float32"), *net)
+  monkeypatch.setattr(_kernel, "fits", as_of_32)
   monkeypatch.setattr(per_sample_tests, "trainer", trainer)
   monkeypatch.setitem(per_sample_tests.METHODS, "tpu", METHOD)
   with jax.enable_x64(True):
@@ -59,3 +64,37 @@ def test_what_has_no_room_on_the_chip_takes_the_other_form():
   of = lambda block: per_sample.make_tails(fleet, Method(block=block), "tpu", tried=False)
   assert [tail is None for tail in of(60)] == [True, False, True, True]
   assert not any(tail is None for tail in of(1200))  # G alone would be 1.5 GB
+
+
+@pytest.mark.parametrize("head", ("ann", "qnn", "rpqnn", "heavy"))
+def test_the_memory_is_that_of_the_arrays(head, monkeypatch):
+  """What is reckoned for `fits` is what stands in the call, filled up to registers of 8 rows."""
+  block, calls, compiled = 21, [], pl.pallas_call
+
+  def spied(*args, **kwargs):
+    calls.append(kwargs)
+    return compiled(*args, **kwargs)
+
+  monkeypatch.setattr(pl, "pallas_call", spied)
+  fleet = dataclasses.replace(FLEET, nets=(Net(head, 9),), dtype="float32")
+  (params,) = init(fleet, [Lane(0), Lane(1)])
+  ones = functools.partial(jnp.ones, dtype="float32")
+  rest = ones(2), ones((2, 1, block, 16)), ones((2, block, block))
+  state = _kernel.start(fleet, fleet.nets, [params], "tpu")
+  labels = jnp.zeros((2, block), "int32")
+  _kernel.run(fleet, fleet.nets, state, *rest, labels, ones(block), "tpu")
+  (call,) = calls
+  specs = [*call["in_specs"], *call["out_specs"]]
+  eights = lambda n: -(-n // 8) * 8
+  found = 0
+  for spec in specs:
+    shape = [n for n in spec.block_shape if n is not None]
+    times = 1 if spec.pipeline_mode else 2
+    found += 4 * times * math.prod(shape[:-2]) * eights(shape[-2]) * 128
+  reckoned = call["compiler_params"].vmem_limit_bytes - _kernel_tpu._PUT_ASIDE
+  assert reckoned == found == _kernel_tpu._bytes(head, fleet.classes, 16, block, "float32")
+
+
+def test_a_hidden_step_overflows_nowhere_on_its_way():
+  rate, back, a = (jnp.float32(value) for value in (10, 1e38, 1e-9))
+  assert _steps.hidden_step(rate, back, a) == pytest.approx(1e30)

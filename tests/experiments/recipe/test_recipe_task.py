@@ -69,8 +69,8 @@ def test_orders():
     np.testing.assert_array_equal(np.sort(shuffled, 1), np.sort(drawn, 1))
 
 
-def quadratic(name):
-  program, points = lanes_of(name)
+def quadratic(name, **values):
+  program, points = lanes_of(name, **values)
   params = program.params(points)
   state = program.trainer.start(program.starting(points, params), program.rates(points))
   full = np.moveaxis(np.asarray(state["tails"][0]["q"]), -1, 0)[: len(points)]  # [S, C, h, h]
@@ -96,6 +96,12 @@ def test_starts():
   np.testing.assert_allclose(
     jax.vmap(ops.unpack)(layers[1]["q"]), (full + full.swapaxes(-1, -2)) / 2, atol=1e-8
   )
+
+
+def test_a_raw_q_takes_the_form_that_holds_it_in_full_whatever_is_asked_for():
+  _, full = quadratic("q_raw")
+  _, asked = quadratic("q_raw", tails="kernel")  # as 'auto' would on an accelerator
+  np.testing.assert_array_equal(asked, full)
 
 
 @pytest.mark.parametrize(
