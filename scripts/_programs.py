@@ -189,13 +189,11 @@ def _kinds(of_fleet, method, platform):
 
 
 def _tried(whole, method, platform):
-  """Of each kind that is tried before it is used: a fleet of its widest net, and the block's size."""
+  """Of each kind that is tried before it is used: the fleet that is tried, and the block's size."""
   if method.tails == "auto":
     for nets in _kinds(whole, method, platform).values():
-      yield (
-        Fleet((max(nets, key=lambda net: net.hidden),), 1, whole.classes, whole.dtype),
-        method.block,
-      )
+      by_width = sorted(nets, key=lambda net: net.hidden)
+      yield _trial.tried(by_width, whole.classes, whole.dtype), method.samples_a_block()
 
 
 def _work(of_fleet, method, platform, constants, lanes):

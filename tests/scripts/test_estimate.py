@@ -13,6 +13,8 @@ from in_process import run
 from configs import table4 as table4_config
 from experiments.table4 import task
 from experiments.table4.__main__ import EXPERIMENT
+from qnn_jax.training.fleet import Fleet, Net
+from qnn_jax.training.per_sample import Method
 
 NAMES = "start", "prepare", "run", "finish"  # of a trainer, and `evaluate`
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
@@ -35,9 +37,9 @@ def chip(module):
 
 @pytest.fixture
 def row(module):
-  def made(name, launches, kernels=0, trips=(), cycles=0, **of_program):
+  def made(name, launches, pallas=0, trips=(), cycles=0, **of_program):
     program = module("_programs").Program(name, print, (), **of_program)
-    counted = module("_hlo").Counted(launches, kernels, 0, list(trips), cycles)
+    counted = module("_hlo").Counted(launches, pallas, 0, list(trips), cycles)
     return module("_estimate").Compiled(program, counted, 5_000_000, (1.5, 1.0))
 
   return made
@@ -140,3 +142,13 @@ def test_every_op_of_a_layer_is_among_the_layers(module):
     _, gradients = jax.eval_shape(of_both.function, *of_both.args)
     assert z.dtype == of_value.args[0].dtype and z.ndim == 2
     assert [g.shape for g in gradients] == [a.shape for a in of_both.args]
+
+
+def test_what_is_tried_is_the_narrowest_and_the_widest_net_of_a_kind_in_the_block_that_runs(module):
+  heads = "ann", "qnn", "rpqnn"
+  fleet = Fleet(tuple(Net(head, hidden) for hidden in (30, 10, 20) for head in heads))
+  method = Method(block=20, sub_block=6)
+  found = list(module("_programs")._tried(fleet, method, "tpu"))
+  assert [tried.nets for tried, _ in found] == [(Net(head, 10), Net(head, 30)) for head in heads]
+  assert {block for _, block in found} == {24}  # in whole sub-blocks
+  assert not list(module("_programs")._tried(fleet, Method(tails="kernel"), "tpu"))
