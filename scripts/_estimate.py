@@ -50,6 +50,10 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
   unknown = sum(n is None for one in found for n in one.counted.trips)
   if unknown:
     yield f"- {unknown} loops are of a length that is not known, and counted once."
+  if target.platform == "gpu":
+    yield (
+      "- XLA ends here at PTX, before ptxas: what that takes to compile, registers and spills are not in this."
+    )
   # Parts run side by side; what is before them, in part 0, is small.
   sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
   low, high = (max(of[i] for of in sums) for i in (0, 1))
@@ -92,10 +96,9 @@ def _outside(one: Compiled, target: Target) -> tuple[float, float]:
   if target.clock:
     low, high = low + counted.cycles / target.clock, high + 2 * counted.cycles / target.clock
   elif program.samples and counted.kernels:
-    blocks = max(counted.trips[0] or 1, 1)
     products = max(
       program.samples * program.operations / target.flops,
-      blocks * 3 * 4 * program.numbers / target.bandwidth,
+      program.blocks * 3 * 4 * program.numbers / target.bandwidth,
     )
     low, high = low + products, high + products
   return program.calls * low, program.calls * high

@@ -11,7 +11,9 @@ _FREE = {
 }  # fmt: skip
 _COLLECTIVES = (
   "all-gather", "all-reduce", "all-to-all", "collective-permute", "collective-broadcast", "reduce-scatter",
+  "ragged-all-to-all",
 )  # fmt: skip
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition|\w+_computations?)=(%?[\w.\-]+|\{[^}]*\})")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 
 
@@ -81,6 +83,22 @@ def _kind(line):
   return found.group(1) if found else ""
 
 
+def _exchanges(name: str, computations: dict[str, list[str]]) -> int:
+  """Exchanges in a computation and in all that it calls, each once."""
+  return sum(_exchanges_of(line, computations) for line in computations.get(name, ()))
+
+
+def _exchanges_of(line: str, computations: dict[str, list[str]]) -> int:
+  """Of an instruction: itself, or those within what it calls, as a fusion or an async-start may."""
+  kind = _kind(line)
+  if kind.removesuffix("-start") in _COLLECTIVES:
+    return 1
+  if kind.endswith(("-done", "-update")):
+    return 0  # counted where it began
+  called = _CALLED.findall(line)
+  return sum(_exchanges(name, computations) for name in re.findall(r"[\w.\-]+", " ".join(called)))
+
+
 def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) -> dict[str, int]:
   total: dict[str, int] = collections.defaultdict(int)
   for line in computations[name]:
@@ -93,12 +111,17 @@ def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) 
       body = re.search(r"body=%?([\w.\-]+)", line)
       inside = _of(body.group(1), computations, trips) if body else {}
       _add(total, inside, 1 if often is None else often)
+      if condition := re.search(r"condition=%?([\w.\-]+)", line):
+        total["collectives"] += _exchanges(condition.group(1), computations) * (often or 1)
     elif kind == "conditional":
       several = re.search(r"branch_computations=\{([^}]*)\}", line)
       names = re.findall(r"(?:true|false)_computation=%?([\w.\-]+)", line)
       names += re.findall(r"[\w.\-]+", several.group(1)) if several else []
       inner = [_of(n, computations, trips) for n in names]
-      _add(total, max(inner, key=lambda c: c.get("launches", 0)) if inner else {})
+      longest = max(inner, key=lambda c: c.get("launches", 0)) if inner else {}
+      # An exchange is none too few, in whichever branch.
+      most = max((c.get("collectives", 0) for c in inner), default=0)
+      _add(total, longest | {"collectives": most})
     elif kind == "call":
       target = re.search(r"to_apply=%?([\w.\-]+)", line)
       _add(total, _of(target.group(1), computations, trips) if target else {})
@@ -111,7 +134,7 @@ def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) 
     total["kernels"] += bool(
       custom and custom.group(1) in ("__gpu$xla.gpu.triton", "tpu_custom_call")
     )
-    total["collectives"] += kind.removesuffix("-start") in _COLLECTIVES
+    total["collectives"] += _exchanges_of(line, computations)
     cycles = re.search(r'estimated_cycles":"(\d+)"', line)
     total["cycles"] += int(cycles.group(1)) if cycles else 0
   return total

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from qnn_jax.training.constant import constant_inputs
 from qnn_jax.training.fleet import Fleet, Net
 from qnn_jax.training.per_sample import Chunk
 
+_RANK = 8  # of the low-rank layer's op
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -32,6 +35,7 @@ class Program:
     args: shapes.
     calls: of it in the whole sweep.
     samples: of each lane that a call takes.
+    blocks: that they are in.
     part: of the nets, where they are divided: parts run side by side.
     kernels: programs of the Pallas kernels at once on each chip, by head: (runs, h, classes).
     numbers: of the first layers' parameters on each chip, which every block reads twice and writes once.
@@ -44,6 +48,7 @@ class Program:
   args: tuple
   calls: int = 1
   samples: int = 0
+  blocks: int = 1
   part: int = 0
   kernels: dict[str, tuple[int, int, int]] = dataclasses.field(default_factory=dict)
   numbers: int = 0
@@ -111,12 +116,15 @@ def table4(
       chunk = Chunk(put(order, axis), put(jax.ShapeDtypeStruct((blocks, size), "float32"), None))
       if method.name == "block":
         text = f"prepare {blocks} x {size}"
-        yield Program(name(text), trainer.prepare, (images, chunk), prepares, samples, **work)
+        yield Program(
+          name(text), trainer.prepare, (images, chunk), prepares, samples, blocks, **work
+        )
         gram = jax.eval_shape(trainer.prepare, images, chunk).gram
         chunk = chunk._replace(gram=put(gram, axis))
       text, arguments = f"run {blocks} x {size}", (state, images, labels, chunk)
+      options = {"donate_argnums": 0}
       yield Program(
-        name(text), trainer.run, arguments, runs, samples, options={"donate_argnums": 0}, **work
+        name(text), trainer.run, arguments, runs, samples, blocks, options=options, **work
       )
     yield Program(name("finish"), trainer.finish, (state,), begun, **work)
     test = sharded.evaluation(
@@ -132,20 +140,30 @@ def table4(
 
 
 def layers(chips: tuple[jax.Device, ...]) -> Iterator[Program]:
-  """Value, and value and gradient, of the general layer's op."""
-  for rows, n, m in ((256, 784, 10), (256, 64, 64), (128, 1024, 128)):
-    for dtype in ("float32", "bfloat16"):
-      shapes = (rows, n), (n * (n + 1) // 2, m), (n, m), (m,)
-      args = _on(chips[0], *((shape, dtype) for shape in shapes))
-      loss = lambda *a: (ops.quadratic(*a).astype("float32") ** 2).sum()
-      name = f"quadratic {n} -> {m}, {rows} rows, {dtype}"
-      yield Program(name, ops.quadratic, args)
-      yield Program(f"{name}, gradient", jax.value_and_grad(loss, (0, 1, 2, 3)), args)
-
-
-def _on(chip, *shapes):
-  place = SingleDeviceSharding(chip)
-  return tuple(jax.ShapeDtypeStruct(*shape, sharding=place) for shape in shapes)
+  """Value, and value and gradient, of the layers' ops: of the general layer in several shapes, of the others in one."""
+  sizes = (256, 784, 10), (256, 64, 64), (128, 1024, 128)
+  cases = [("quadratic", *size, dtype) for size in sizes for dtype in ("float32", "bfloat16")]
+  others = "affine", "reduced_quadratic", "heavy", "low_rank_quadratic", "quadratic_full"
+  cases += [(op, *sizes[0], "float32") for op in others]
+  for op, rows, n, m, dtype in cases:
+    kernel, bias = (n, m), (m,)
+    shapes = {
+      "affine": (kernel, bias),
+      "quadratic": ((n * (n + 1) // 2, m), kernel, bias),
+      "quadratic_full": ((m, n, n), kernel, bias),
+      "reduced_quadratic": (kernel, bias, kernel, bias),
+      "heavy": (kernel, kernel, bias),
+      "low_rank_quadratic": ((n, _RANK, m), (_RANK, m), kernel, bias),
+    }[op]
+    place = SingleDeviceSharding(chips[0])
+    args = tuple(
+      jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape in ((rows, n), *shapes)
+    )
+    function = getattr(ops, op)
+    loss = lambda *a, function=function: (function(*a).astype("float32") ** 2).sum()
+    name = f"{op} {n} -> {m}, {rows} rows, {dtype}"
+    yield Program(name, function, args)
+    yield Program(f"{name}, gradient", jax.value_and_grad(loss, range(len(args))), args)
 
 
 def _placed(tree, sharding):
@@ -171,13 +189,11 @@ def _kinds(of_fleet, method, platform):
 
 
 def _tried(whole, method, platform):
-  """Of each kind that is tried before it is used: a fleet of its widest net, and the block's size."""
+  """Of each kind that is tried before it is used: the fleet that is tried, and the block's size."""
   if method.tails == "auto":
     for nets in _kinds(whole, method, platform).values():
-      yield (
-        Fleet((max(nets, key=lambda net: net.hidden),), 1, whole.classes, whole.dtype),
-        method.block,
-      )
+      by_width = sorted(nets, key=lambda net: net.hidden)
+      yield _trial.tried(by_width, whole.classes, whole.dtype), method.samples_a_block()
 
 
 def _work(of_fleet, method, platform, constants, lanes):
@@ -192,18 +208,31 @@ def _work(of_fleet, method, platform, constants, lanes):
   return {"kernels": by_kernel, "numbers": numbers, "operations": 2 * 2 * numbers}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+  """Of a chunk: its shape, (blocks, samples of one), and its bytes, which decide whether it is kept."""
+
+  shape: tuple[int, int]
+  nbytes: int
+
+
 def _chunks(config, method, dtype):
   """Of each shape of a chunk: how often it is prepared, how often it is run, and its samples."""
   found: dict[tuple[int, int], list[int]] = {}
-  last = max(config.epochs)
   rows = 1 if config.shared_order else config.seeds
+
+  def prepare(_, chunk):
+    blocks, _, block = chunk.order.shape
+    size = blocks * block * (4 * rows + 4)  # order, valid
+    if method.name == "block":
+      size += blocks * block * block * rows * np.dtype(dtype).itemsize  # G
+    found.setdefault((blocks, block), [0, 0, int(chunk.valid.sum())])[0] += 1
+    return _Prepared((blocks, block), size)
+
+  counting: Any = types.SimpleNamespace(prepare=prepare)
   for size in config.train_sizes:
     chunks = per_sample.make_chunks(np.zeros((1, size), np.int32), method)
-    kept = 0
-    for chunk in chunks:
-      blocks, _, block = chunk.order.shape
-      kept += blocks * rows * block * (block * np.dtype(dtype).itemsize + 4) + 4 * blocks * block
-      of_shape = found.setdefault((blocks, block), [0, 0, int(chunk.valid.sum())])
-      of_shape[0] += 1 if kept <= per_sample._KEPT_BYTES else last
-      of_shape[1] += last
+    last = max(config.epochs)
+    for prepared in per_sample.prepared_chunks(counting, None, chunks, last):  # type: ignore[arg-type]
+      found[prepared.shape][1] += 1  # type: ignore[attr-defined]
   return found

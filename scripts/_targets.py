@@ -37,6 +37,15 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
+# `sample_us` below are from counts by hand, and go stale with training/_steps.py and _kernel_*.py, with JAX and with the
+# compilers behind it. Counted with JAX 0.10.2, of `_kernel.run` compiled here alone: 25 seeds of the nets with 10 to 30
+# hidden neurons, 10 classes, blocks of 60. Each is the loop over samples, the longest one.
+#   H100: XLA_FLAGS=--xla_dump_to=DIR writes PTX; `ptxas -v -arch=sm_90a` of CUDA 13 makes it a cubin, `nvdisasm -c` lists it;
+#         instructions from a loop's label to its branch.
+#   v5e:  LIBTPU_INIT_ARGS="--xla_jf_dump_to=DIR --xla_jf_dump_llo_text=true" with libtpu 0.0.52; bundles of the loop in
+#         the kernel's *final_bundles.txt.
+
+
 @dataclasses.dataclass(frozen=True)
 class Target:
   """An accelerator.
@@ -110,7 +119,7 @@ TARGETS = {
     {n: f"1x1x{n}" for n in range(1, 9)},
     0,
     (2.0, 5.0),
-    # Instructions of a warp for a sample, ptxas' for sm_90a: 1,221 (with 38 barriers), 334, 421, 438.
+    # Instructions of a warp for a sample, by hand as above: 1,221 (with 38 barriers), 334, 421, 438.
     {"qnn": (1.3, 2.6), "ann": (0.2, 0.8), "rpqnn": (0.25, 1.0), "heavy": (0.25, 1.0)},
     132,
     67e12 / 3,
@@ -132,7 +141,7 @@ TARGETS = {
     {1: "v5e:1x1", 4: "v5e:2x2", 8: "v5e:2x4"},
     1.5e9,
     (0.2, 1.0),
-    # Bundles of a sample, of libtpu's final schedule, a cycle each: 2,750, 300, 405, 440.
+    # Bundles of a sample, by hand as above, a cycle each: 2,750, 300, 405, 440.
     {"qnn": (1.8, 2.8), "ann": (0.2, 0.4), "rpqnn": (0.27, 0.5), "heavy": (0.29, 0.5)},
     128,
     197e12 / 6 / 3,

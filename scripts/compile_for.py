@@ -6,7 +6,8 @@
 
 Prints for each program its launches (kernels, or operations) a call and a sample, the trips of its loops,
 exchanges between chips, memory, and seconds of compiling; and for the whole an estimate of the time, with
-what it assumes: nothing here is measured on an accelerator. --layers does the same for the layers' ops.
+what it assumes: nothing here is measured on an accelerator. --layers counts what the layers' ops are, on one
+chip. XLA ends at PTX for a GPU that is not there: ptxas, which makes it machine code, is not run.
 Needs the extra `compile-cuda` or `compile-tpu`, and no accelerator.
 """
 
@@ -36,9 +37,15 @@ _CONFIG = pathlib.Path("configs/table4.py")
 
 
 def compiled(program: Program) -> Compiled:
-  """Compiles a program for the chips that its arguments' shardings name."""
+  """Compiles a program for the chips that its arguments' shardings name; InputError with why, if that fails."""
   begin, begun = time.perf_counter(), time.process_time()
-  result = jax.jit(program.function, **program.options).lower(*program.args).compile()
+  try:
+    result = jax.jit(program.function, **program.options).lower(*program.args).compile()
+  except Exception as error:  # whatever a compiler says
+    why = str(error).strip().partition("\n")[0]
+    raise InputError(
+      f"'{program.name}' does not compile there ({type(error).__name__}: {why})"
+    ) from error
   seconds = time.perf_counter() - begin, time.process_time() - begun
   memory: Any = result.memory_analysis()
   size = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
@@ -46,15 +53,33 @@ def compiled(program: Program) -> Compiled:
   return Compiled(program, count(result.as_text() or ""), size, seconds)
 
 
+def table4_config(named: str) -> Any:
+  """The configuration of this name; InputError if it is another experiment's, or none for an accelerator."""
+  config, like = configs.load(named, _CONFIG), configs.load(str(_CONFIG), _CONFIG)
+  for name in like:
+    if name not in config:
+      raise InputError(
+        f"{named} has no field '{name}': it is another experiment's; give a configuration of table4"
+      )
+  configs.check_types(config, like)
+  check.check(config)
+  task.check_data(config)
+  if config.dtype != "float32":
+    raise InputError(
+      f"{config.dtype} is for a CPU; an accelerator's programs are compiled with dtype = float32"
+    )
+  return config
+
+
 def main() -> None:
   """Prints the table; InputError for what cannot be."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--target", required=True, help=f"{' or '.join(TARGETS)}, and :CHIPS")
-  parser.add_argument("--config", default=str(_CONFIG), help="FILE.py or FILE.py:PRESET of table4")
+  parser.add_argument("--config", help=f"FILE.py or FILE.py:PRESET of table4, else {_CONFIG}")
   parser.add_argument(
     "--net_parts", type=int, help="as for the sweep: in how many parts nets are divided"
   )
-  parser.add_argument("--layers", action="store_true", help="the layers' ops instead")
+  parser.add_argument("--layers", action="store_true", help="the layers' ops instead, one chip")
   options = parser.parse_args()
   asked = re.fullmatch(r"(\w+)(?::([1-9]\d*))?", options.target)
   if not asked or asked.group(1) not in TARGETS:
@@ -62,17 +87,19 @@ def main() -> None:
       f"--target must be {' or '.join(TARGETS)}, with :CHIPS for several, got '{options.target}'"
     )
   target, number = TARGETS[asked.group(1)], int(asked.group(2) or 1)
-  config = configs.load(options.config, _CONFIG)
-  check.check(config)
-  task.check_data(config)
-  if config.dtype != "float32":
-    raise InputError(
-      f"{config.dtype} is for a CPU; an accelerator's programs are compiled with dtype = float32"
-    )
-  chips = target.devices(number)
   if options.layers:
-    print(*table([compiled(of) for of in layers(chips)], target), sep="\n")
+    given = {
+      f":{number}": number > 1,
+      "--config": options.config is not None,
+      "--net_parts": options.net_parts is not None,
+    }
+    if any(given.values()):
+      what = ", ".join(name for name, is_given in given.items() if is_given)
+      raise InputError(f"--layers compiles the layers' ops for one chip, without {what}")
+    print(*table([compiled(of) for of in layers(target.devices(1))], target), sep="\n")
     return
+  config = table4_config(options.config or str(_CONFIG))
+  chips = target.devices(number)
   found = [compiled(of) for of in table4(config, target.platform, chips, options.net_parts)]
   print(*table(found, target), "", *summary(found, target, number), sep="\n")
 

@@ -20,6 +20,7 @@ import statistics
 import sys
 from typing import Any
 
+os.environ["JAX_PLATFORMS"] = "cpu"  # which JAX reads while it is imported
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # experiments is no part of the package
 
 import jax
@@ -52,14 +53,19 @@ def rounds_to(bits: int) -> bool:
 
 
 def comparison(ours: Runs, theirs: Runs) -> str:
-  """How far our runs are from theirs: each by itself, and the means of a cell's seeds."""
-  apart = [abs(accuracy - theirs[run]) for run, accuracy in ours.items()]
+  """How far our runs are from theirs, as far as they have them: each by itself, and the means of a cell's seeds."""
   means: dict[tuple[str, ...], list[float]] = {}
-  for (*cell, _), accuracy in ours.items():
-    means.setdefault(tuple(cell), []).append(accuracy - theirs[*cell, _])
+  for (*cell, seed), accuracy in ours.items():
+    if (*cell, seed) in theirs:
+      means.setdefault(tuple(cell), []).append(accuracy - theirs[*cell, seed])
+  apart = [abs(difference) for differences in means.values() for difference in differences]
+  left = len(ours) - len(apart)
+  others = f"{left:,} runs are not among them" if left else ""
+  if not apart:
+    return others or "no runs"
   of_cells = [statistics.fmean(differences) for differences in means.values()]
   share = 100 * sum(difference > 1e-9 for difference in apart) / len(apart)
-  return (
+  return (others and f"{others}; ") + (
     f"{len(apart):,} runs: {share:.1f} % differ, by {statistics.fmean(apart):.3f} points in the mean and at most "
     f"{max(apart):.2f}; the {len(of_cells)} cells' means by {math.sqrt(statistics.fmean(d * d for d in of_cells)):.3f} "
     f"points root mean square, and by {statistics.fmean(of_cells):+.3f} in the mean"
@@ -74,7 +80,6 @@ def main() -> int:
   options, others = parser.parse_known_args()
   if not 1 <= options.bits <= 23:
     sys.exit(f"error: --bits must be 1 to 23, got {options.bits}")
-  os.environ["JAX_PLATFORMS"] = "cpu"
   if options.bits < 23:
     round_products(options.bits)
     if not rounds_to(options.bits):

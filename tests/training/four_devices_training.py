@@ -16,7 +16,7 @@ from flax import nnx
 import qnn_jax
 from qnn_jax import losses
 from qnn_jax.errors import InputError
-from qnn_jax.training import _compile, devices, minibatch, per_sample, sharded
+from qnn_jax.training import _compile, devices, fleet, minibatch, per_sample, sharded
 from qnn_jax.training.evaluate import evaluate
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 from qnn_jax.training.per_sample import Method
@@ -201,6 +201,25 @@ def test_the_runs_of_any_program():
   close(nnx.to_pure_dict(found.params), nnx.to_pure_dict(expected.params))
   np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
   assert not COLLECTIVE.search(program.lower(*args).compile().as_text())
+
+
+def test_draws_beside_an_accelerator_lie_on_the_cpu_and_are_taken_from_there(monkeypatch):
+  """The first device stands for the CPU, and the second for the accelerator beside it."""
+  (cpu, beside), lanes = jax.local_devices()[:2], lanes_of(3)
+  where = lambda tree: set().union(*(leaf.devices() for leaf in jax.tree.leaves(tree)))
+  draw = _compile.jit(fleet._init.__wrapped__, level=0, on_cpu=True, static_argnums=(0, 1))
+  expected = init(FLEET, lanes)
+  with jax.default_device(beside):
+    with monkeypatch.context() as patched:
+      patched.setattr(jax, "default_backend", lambda: "gpu")
+      patched.setattr(fleet, "_init", draw)  # anew: it asks once where it is
+      params = init(FLEET, lanes)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+    assert where(params) == {cpu}
+    state = make("block")(FLEET).start(params, rates(FLEET, lanes))
+    found = evaluate(FLEET, params, *data())
+    assert where(state) == where(found) == {beside}
+    assert np.isfinite(jax.tree.leaves(state)[0]).all() and np.asarray(found.finite).all()
 
 
 def test_axes_that_are_not_the_first():
