@@ -62,7 +62,9 @@ def test_a_conversion_keeps_all_that_a_call_depends_on(there):
 
 
 def test_ranks_that_do_not_fit_are_refused():
-  with pytest.raises(InputError, match="^to_low_rank: rank must be 1 to n = 5, .* got 6$"):
+  with pytest.raises(
+    InputError, match="^to_low_rank: rank must be a whole number from 1 to n = 5, .* got 6$"
+  ):
     LowRankQuadraticLinear.from_quadratic(full(), 6)
   for rank in (0, 2.5, True, "a", None):
     told = f"^LowRankQuadraticLinear: rank must be a whole number of at least 1, got {rank!r}$"
