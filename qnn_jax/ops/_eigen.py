@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _arguments, _products, _symmetric
+from qnn_jax.ops import _arguments, _symmetric
 
 
 def to_low_rank(q: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
@@ -80,7 +80,7 @@ def _from_low_rank(v, s):
     full = jnp.matmul(v * s, v.T, precision="highest")
     return _symmetric.pack(full[None])[:, 0]
 
-  wide_v, wide_s = _products.alike(_at_least_float32(v), _at_least_float32(s))
+  wide_v, wide_s = _at_least_float32(v), _at_least_float32(s)
   q = jax.lax.map(of_neuron, (wide_v.transpose(2, 0, 1), wide_s.T))
   return q.T.astype(v.dtype)
 
