@@ -7,7 +7,7 @@ in another order; medians are compared. `einsum` is the best of several natural 
 the storage of Q that it likes, by autodiff; for the reduced layer two affine maps, for Heavy the
 two products, for low rank (lowrank4 is of rank 4) the sum of squares. A full Q above 1 GiB has no peers:
 they would be several of it. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
-z, 'forward' z alone. Temporary memory is what XLA allocates beside arguments and results; 'compile s'
+z, 'forward' z alone. `ratio` is the einsum's time over ours. Temporary memory is what XLA allocates beside arguments and results; 'compile s'
 is what XLA takes to compile the program, once, einsum's that of the fastest spelling.
 `torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, shares no halves; torch comes
 with the extra 'bench', without it its columns stay empty. On a GPU give larger cases:

@@ -146,8 +146,10 @@ def test_dtype_is_of_the_computation_and_param_dtype_of_the_parameters(layer):
 
 @every_layer
 def test_sizes_and_shapes_that_do_not_fit_are_refused(layer):
-  for sizes, named in (((0, 3), "in_features"), ((4, -1), "out_features")):
-    with pytest.raises(InputError, match=f"^{layer.__name__}: {named} must be at least 1, got"):
+  wrong = {(0, 3): "in_features", (4, -1): "out_features", (2.5, 3): "in_features"}
+  for sizes, named in wrong.items():
+    told = f"^{layer.__name__}: {named} must be a whole number of at least 1, got"
+    with pytest.raises(InputError, match=told):
       layer(*sizes, rngs=nnx.Rngs(0))
   with pytest.raises(InputError, match=r"is needed for x of shape \(2, 5\)"):
     random(layer)(jnp.ones((2, 5)))

@@ -62,10 +62,14 @@ def test_a_conversion_keeps_all_that_a_call_depends_on(there):
 
 
 def test_ranks_that_do_not_fit_are_refused():
-  with pytest.raises(InputError, match="^to_low_rank: rank must be 1 to n = 5, .* got 6$"):
+  with pytest.raises(
+    InputError, match="^to_low_rank: rank must be a whole number from 1 to n = 5, .* got 6$"
+  ):
     LowRankQuadraticLinear.from_quadratic(full(), 6)
-  with pytest.raises(InputError, match="^LowRankQuadraticLinear: rank must be at least 1, got 0$"):
-    LowRankQuadraticLinear(5, 3, 0, rngs=nnx.Rngs(0))
+  for rank in (0, 2.5, True, "a", None):
+    told = f"^LowRankQuadraticLinear: rank must be a whole number of at least 1, got {rank!r}$"
+    with pytest.raises(InputError, match=told):
+      LowRankQuadraticLinear(5, 3, rank, rngs=nnx.Rngs(0))
 
 
 def test_directions_start_at_length_one_and_zeros_start_as_a_linear_layer():

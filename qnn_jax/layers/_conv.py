@@ -2,6 +2,7 @@
 
 import inspect
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -34,14 +35,18 @@ class Conv(nnx.Conv):
   ) -> jax.Array:
     """Makes the `nnx.Conv` and returns the key of its kernel."""
     name = type(self).__name__
-    size = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
-    numbers = {"in_features": (in_features,), "out_features": (out_features,), "kernel_size": size}
-    for argument, found in numbers.items():
-      if not found or min(found) < 1:
-        told = ", ".join(map(str, found)) or "nothing"
-        raise InputError(f"{name}: {argument} must be at least 1, got {told}")
+    size = tuple(kernel_size) if isinstance(kernel_size, Iterable) else (kernel_size,)
+    if not size:
+      raise InputError(f"{name}: kernel_size must have an axis at least, got {kernel_size!r}")
     groups = feature_group_count
-    if groups < 1 or in_features % groups or out_features % groups:
+    numbers = {
+      "in_features": in_features,
+      "out_features": out_features,
+      "feature_group_count": groups,
+    }
+    for argument, found in (*numbers.items(), *(("kernel_size", length) for length in size)):
+      _arguments.check_size(name, argument, found)
+    if in_features % groups or out_features % groups:
       raise InputError(
         f"{name}: feature_group_count must divide in_features and out_features, {in_features} and "
         f"{out_features}, got {groups}"

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer
 from qnn_jax.ops import _arguments, _products
 
@@ -61,8 +60,7 @@ class Linear(nnx.Linear):
     """Makes the `nnx.Linear` and returns the key of its kernel."""
     name = type(self).__name__
     for argument, size in (("in_features", in_features), ("out_features", out_features)):
-      if size < 1:
-        raise InputError(f"{name}: {argument} must be at least 1, got {size}")
+      _arguments.check_size(name, argument, size)
     _arguments.check_derivative(name, derivative)
     for argument in linear:
       if argument not in _LINEAR_ARGUMENTS:

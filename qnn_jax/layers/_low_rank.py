@@ -4,7 +4,6 @@ import jax
 from flax import nnx
 
 from qnn_jax import ops
-from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, unit_directions
 from qnn_jax.layers._linear import (
   NO_METADATA,
@@ -16,6 +15,7 @@ from qnn_jax.layers._linear import (
   further_key,
 )
 from qnn_jax.layers._quadratic import QuadraticLinear
+from qnn_jax.ops import _arguments
 
 _DIRECTIONS = unit_directions(jax.nn.initializers.normal(1.0))
 
@@ -57,8 +57,7 @@ class LowRankQuadraticLinear(Linear):
     rngs: nnx.Rngs,
     **linear,
   ):
-    if rank < 1:
-      raise InputError(f"{type(self).__name__}: rank must be at least 1, got {rank}")
+    _arguments.check_size(type(self).__name__, "rank", rank)
     key = self._init_linear(in_features, out_features, rngs=rngs, **linear)
     shape, dtype = (in_features, rank, out_features), self.param_dtype
     self.rank = rank

@@ -4,10 +4,10 @@ import jax
 from flax import nnx
 
 from qnn_jax import ops
-from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, unit_directions
 from qnn_jax.layers._conv import Conv
 from qnn_jax.layers._linear import NO_METADATA, ZEROS, Metadata, QuadraticParam, further_key
+from qnn_jax.ops import _arguments
 
 _DIRECTIONS = unit_directions(jax.nn.initializers.normal(1.0))
 
@@ -54,8 +54,7 @@ class LowRankQuadraticConv(Conv):
     rngs: nnx.Rngs,
     **conv,
   ):
-    if rank < 1:
-      raise InputError(f"{type(self).__name__}: rank must be at least 1, got {rank}")
+    _arguments.check_size(type(self).__name__, "rank", rank)
     key = self._init_conv(in_features, out_features, kernel_size, strides, rngs=rngs, **conv)
     shape, dtype = (*self.kernel_shape[:-1], rank, out_features), self.param_dtype
     self.rank = rank

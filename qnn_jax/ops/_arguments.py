@@ -6,6 +6,7 @@ Axis letters, here and everywhere in the project:
   m  neurons of a layer (n_l in the paper)          P  = n(n+1)/2, packed upper triangle
 """
 
+import numbers
 from collections.abc import Mapping
 from typing import Any, TypeVarTuple
 
@@ -64,6 +65,17 @@ def check_given(op: str, **arrays: jax.Array | None) -> None:
   for name, array in arrays.items():
     if array is None:
       raise InputError(f"{op}: {name} must be an array, got None")
+
+
+def is_whole(value: Any) -> bool:
+  """Whether it is a whole number, of Python or NumPy; True and False are none."""
+  return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_size(owner: str, name: str, size: Any) -> None:
+  """Raises InputError unless `size` is a whole number of at least 1."""
+  if not is_whole(size) or size < 1:
+    raise InputError(f"{owner}: {name} must be a whole number of at least 1, got {size!r}")
 
 
 def as_rows(x: jax.Array) -> jax.Array:

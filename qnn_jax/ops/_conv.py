@@ -10,8 +10,7 @@ three take no patch out: their products are convolutions, and backwards the tran
 last is in `_quadratic_conv.py`.
 """
 
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -64,7 +63,7 @@ def affine_conv(
     z [B, *places, m].
 
   Raises:
-    InputError: if the shapes do not fit, or for an unknown derivative.
+    InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
   Source: `affine`, on patches.
 
@@ -100,7 +99,7 @@ def heavy_conv(
     z [B, *places, m].
 
   Raises:
-    InputError: if the shapes do not fit, or for an unknown derivative.
+    InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
   Source: `heavy`, on patches.
 
@@ -138,7 +137,7 @@ def reduced_quadratic_conv(
     z [B, *places, m].
 
   Raises:
-    InputError: if the shapes do not fit, or for an unknown derivative.
+    InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
   Source: `reduced_quadratic`, on patches.
 
@@ -180,7 +179,7 @@ def low_rank_quadratic_conv(
     z [B, *places, m].
 
   Raises:
-    InputError: if the shapes do not fit, or for an unknown derivative.
+    InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
   Source: `low_rank_quadratic`, on patches.
 
@@ -220,18 +219,23 @@ def checked(
     raise InputError(
       f"{op}: x must be [B, *image, c] with the channels last, got the shape {x.shape}"
     )
-  groups, channels, axes = options.get("feature_group_count", 1), x.shape[-1], x.ndim - 2
+  groups, channels, axes = groups_of(op, options), x.shape[-1], x.ndim - 2
   if len(kernel.shape) != x.ndim:
     raise InputError(
-      f"{op}: {first} has the shape {kernel.shape}, but a window of {axes} axes is needed for x of shape "
-      f"{x.shape}"
+      f"{op}: x of shape {x.shape} needs a window of {axes} axes, but that of {first} has "
+      f"{max(len(kernel.shape) - 2, 0)}"
     )
   m = kernel.shape[-1]
-  if groups < 1 or channels % groups or m % groups:
+  if channels % groups or m % groups:
     raise InputError(
       f"{op}: feature_group_count must divide the channels and the neurons, {channels} and {m}, "
       f"got {groups}"
     )
+  for name, array in kernels.items():
+    if array is not None and len(array.shape) == x.ndim and array.shape[-2] * groups != channels:
+      raise InputError(
+        f"{op}: x has {channels} channels, but {name} is for {array.shape[-2] * groups}"
+      )
   shape = *kernel.shape[:-2], channels // groups, m
   for arrays, wanted in ((kernels, shape), (vectors, (m,))):
     for name, array in arrays.items():
@@ -255,14 +259,25 @@ def checked(
   )
 
 
+def groups_of(op: str, options: Options) -> int:
+  """The number of groups; TypeError for an option that there is not."""
+  for name in options:
+    if name not in Options.__annotations__:
+      raise TypeError(f"{op} has no option '{name}'; it takes {', '.join(Options.__annotations__)}")
+  groups = options.get("feature_group_count", 1)
+  _arguments.check_size(op, "feature_group_count", groups)
+  return groups
+
+
 def _each(op: str, name: str, value: Any, axes: int) -> tuple[int, ...]:
   """A number for every axis of an image, from one for all or from one each."""
-  found = (int(value),) * axes if isinstance(value, numbers.Integral) else tuple(map(int, value))
-  if len(found) != axes or min(found) < 1:
+  found = tuple(value) if isinstance(value, Iterable) else (value,) * axes
+  if len(found) != axes or not all(_arguments.is_whole(one) and one >= 1 for one in found):
     raise InputError(
-      f"{op}: {name} must be at least 1, one number or one for each of the {axes} axes, got {value}"
+      f"{op}: {name} must be a whole number of at least 1, or one for each of the {axes} axes, "
+      f"got {value!r}"
     )
-  return found
+  return tuple(map(int, found))
 
 
 def _pads(op: str, padding: Any, axes: int) -> str | Pads:
@@ -270,11 +285,13 @@ def _pads(op: str, padding: Any, axes: int) -> str | Pads:
   if isinstance(padding, str):
     if padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
       return padding.upper()
-  elif len(padding) == axes and all(
-    isinstance(pair, Sequence) and len(pair) == 2 for pair in padding
-  ):
+  elif isinstance(padding, Sequence) and len(padding) == axes and all(map(_is_pair, padding)):
     return tuple((int(low), int(high)) for low, high in padding)
   raise InputError(
-    f"{op}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or (low, high) for each of the {axes} axes, "
-    f"got {padding!r}"
+    f"{op}: padding must be 'SAME', 'SAME_LOWER', 'VALID' or whole numbers (low, high) for each of the "
+    f"{axes} axes, got {padding!r}"
   )
+
+
+def _is_pair(pair):
+  return isinstance(pair, Sequence) and len(pair) == 2 and all(map(_arguments.is_whole, pair))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from qnn_jax.errors import InputError
-from qnn_jax.ops import _products, _symmetric
+from qnn_jax.ops import _arguments, _symmetric
 
 
 def to_low_rank(q: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
@@ -26,20 +26,24 @@ def to_low_rank(q: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
     rank: r, 1 to n; n keeps all of Q.
 
   Returns:
-    v [n, r, m] and s [r, m] in q's dtype, for `ops.low_rank_quadratic`.
+    v [n, r, m] and s [r, m] in q's dtype, float32 for whole numbers, for `ops.low_rank_quadratic`.
 
   Raises:
-    InputError: P is the packed size of no matrix, or the rank is not in 1..n.
+    InputError: q is not [P, m], P is the packed size of no matrix, or the rank is not in 1..n.
 
   >>> v, s = to_low_rank(jnp.array([[1.0], [0.0], [-3.0]]), 1)  # a_1^2 - 3 a_2^2
   >>> abs(v[:, 0, 0]).tolist(), s.tolist()
   ([0.0, 1.0], [[-3.0]])
   """
-  q = jnp.asarray(q)
+  (q,) = _arguments.promote(q)
+  if q.ndim != 2:
+    raise InputError(f"to_low_rank: q must be [P, m], packed, got the shape {q.shape}")
   n = _symmetric.matrix_size(q.shape[0])
-  if not 1 <= rank <= n:
-    raise InputError(f"to_low_rank: rank must be 1 to n = {n}, the inputs of q, got {rank}")
-  return _to_low_rank(q, rank)
+  if not (_arguments.is_whole(rank) and 1 <= rank <= n):
+    raise InputError(
+      f"to_low_rank: rank must be a whole number from 1 to n = {n}, the inputs of q, got {rank!r}"
+    )
+  return _to_low_rank(q, int(rank))
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -56,12 +60,12 @@ def _to_low_rank(q, rank):
 def from_low_rank(v: jax.Array, s: jax.Array) -> jax.Array:
   """v [n, r, m], s [r, m] -> q [P, m] packed, Q_k = sum_r s_rk v_rk v_rk^T: one function, to rounding.
 
-  Raises InputError if the shapes do not fit.
+  q is in the common dtype of v and s. Raises InputError if the shapes do not fit.
 
   >>> from_low_rank(jnp.ones((2, 1, 1)), jnp.full((1, 1), -3.0)).tolist()
   [[-3.0], [-3.0], [-3.0]]
   """
-  v, s = jnp.asarray(v), jnp.asarray(s)
+  v, s = _arguments.promote(v, s)
   if v.ndim != 3 or s.shape != v.shape[1:]:
     raise InputError(
       f"from_low_rank: v must be [n, r, m] and s [r, m], got shapes {v.shape} and {s.shape}"
@@ -76,7 +80,7 @@ def _from_low_rank(v, s):
     full = jnp.matmul(v * s, v.T, precision="highest")
     return _symmetric.pack(full[None])[:, 0]
 
-  wide_v, wide_s = _products.alike(_at_least_float32(v), _at_least_float32(s))
+  wide_v, wide_s = _at_least_float32(v), _at_least_float32(s)
   q = jax.lax.map(of_neuron, (wide_v.transpose(2, 0, 1), wide_s.T))
   return q.T.astype(v.dtype)
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Unpack
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from qnn_jax.errors import InputError
 from qnn_jax.ops import _arguments, _mesh, _products, _quadratic, _symmetric, _windows
-from qnn_jax.ops._conv import Options, checked
+from qnn_jax.ops._conv import Options, checked, groups_of
 from qnn_jax.ops._windows import Window
 
 OP = "quadratic_conv"
@@ -48,7 +48,7 @@ def quadratic_conv(
     z [B, *places, m].
 
   Raises:
-    InputError: if the shapes do not fit, or for an unknown derivative.
+    InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
   Source: `quadratic`, on patches.
 
@@ -62,12 +62,16 @@ def quadratic_conv(
     raise InputError(
       f"{OP}: q must be [P, m] and x [B, *image, c], got the shapes {q.shape} and {x.shape}"
     )
-  size, groups, m = tuple(kernel_size), options.get("feature_group_count", 1), q.shape[-1]
-  shape = *size, x.shape[-1] // max(groups, 1), m
+  size = tuple(kernel_size) if isinstance(kernel_size, Iterable) else ()
   if len(size) != x.ndim - 2:
     raise InputError(
-      f"{OP}: kernel_size must be one number for each of the {x.ndim - 2} axes of an image, got {size}"
+      f"{OP}: kernel_size must be one number for each of the {x.ndim - 2} axes of an image, got "
+      f"{kernel_size!r}"
     )
+  for length in size:
+    _arguments.check_size(OP, "kernel_size", length)
+  m = q.shape[-1]
+  shape = *size, x.shape[-1] // groups_of(OP, options), m
   kernels = {"the window": jax.ShapeDtypeStruct(shape, q.dtype), "kernel": kernel}
   how = checked(OP, derivative, x, kernels, {"bias": bias}, options)
   n = math.prod(shape[:-1])

@@ -190,6 +190,12 @@ def test_an_empty_batch_has_zero_gradients(name):
     assert gradient.shape == given.shape and not gradient.any()
 
 
+# Of the arrays that the caller has, the first that does not fit.
+WRONG_CHANNELS = {name: "x has 6 channels, but kernel is for 4$" for name in NAMES}
+WRONG_CHANNELS["heavy"] = "x has 6 channels, but heavy_kernel is for 4$"
+WRONG_CHANNELS["low_rank_quadratic"] = "x has 6 channels, but v is for 4$"
+
+
 @pytest.mark.fast
 @every_op
 def test_what_does_not_fit_is_named(name):
@@ -197,17 +203,41 @@ def test_what_does_not_fit_is_named(name):
   told = f"^{name}_conv: "
   with pytest.raises(InputError, match=told + r"x must be|^.* x \[B, \*image, c\]"):
     op(x[0, 0], *params)
-  with pytest.raises(InputError, match=told + r".*\(2, 3, 3, 6\)$"):
+  with pytest.raises(InputError, match=told + WRONG_CHANNELS[name]):
     op(jnp.ones((2, 3, 3, 6)), *params)
   with pytest.raises(InputError, match=told + r"bias has shape \(5,\), but \(4,\) is needed"):
     at = 1 if name == "reduced_quadratic" else len(params) - 1
     op(x, *params[:at], jnp.ones(5), *params[at + 1 :])
   with pytest.raises(InputError, match=told + "feature_group_count must divide .* 4 and 4, got 3"):
     op(x, *params, feature_group_count=3)
-  with pytest.raises(InputError, match=told + "strides must be at least 1.* 2 axes, got 0"):
+  with pytest.raises(InputError, match=told + "strides must be a whole .* 2 axes, got 0"):
     op(x, *params, strides=0)
-  for padding in ("CIRCULAR", (1, 1), ((1, 1),)):
+  for option in ("strides", "input_dilation", "kernel_dilation"):
+    for wrong in (1.5, (1.5, 1), True, "a", None, (1, 1, 1)):
+      with pytest.raises(InputError, match=told + f"{option} must be a whole number of at least 1"):
+        op(x, *params, **{option: wrong})
+  for wrong in (None, 1.0, True, 0):
+    with pytest.raises(InputError, match=told + "feature_group_count must be a whole .* got"):
+      op(x, *params, feature_group_count=wrong)
+  with pytest.raises(TypeError, match=f"^{name}_conv has no option 'padings'; it takes strides, "):
+    op(x, *params, padings="VALID")
+  for padding in ("CIRCULAR", 1, None, (1, 1), ((1, 1),), ((1, 1), (0.5, 1))):
     with pytest.raises(InputError, match=told + "padding must be 'SAME', .* 2 axes, got "):
       op(x, *params, padding=padding)
   with pytest.raises(InputError, match=told + "derivative must be one of"):
     op(x, *params, derivative="none")
+
+
+@pytest.mark.fast
+def test_window_sizes_that_do_not_fit_are_named():
+  x, q, *_ = single(arguments("quadratic", (3, 3), (2, 2)))
+  for size in (2, None, (2,)):
+    with pytest.raises(InputError, match="^quadratic_conv: kernel_size must be one .* 2 axes"):
+      ops.quadratic_conv(x, q, None, None, kernel_size=size)
+  for size in ((2, 2.5), (2, 0), (True, 2), "ab"):
+    with pytest.raises(InputError, match="^quadratic_conv: kernel_size must be a whole number"):
+      ops.quadratic_conv(x, q, None, None, kernel_size=size)
+  for name in ("affine", "heavy", "low_rank_quadratic"):
+    x, *params = single(arguments(name, (3, 3), (2,)))
+    with pytest.raises(InputError, match="needs a window of 2 axes, but that of .* has 1$"):
+      op_of(name, (2,))(x, *params)

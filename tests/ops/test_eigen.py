@@ -80,10 +80,37 @@ def test_the_dtype_stays(dtype):
   np.testing.assert_allclose(found, np.asarray(q, np.float64), atol=20 * error)
 
 
+def test_of_two_dtypes_the_result_has_the_wider():
+  v, s = ops.to_low_rank(jnp.asarray(packed(), jnp.float32), 2)
+  narrow = v.astype(jnp.bfloat16)
+  found = ops.from_low_rank(narrow, s)
+  assert found.dtype == ops.from_low_rank(s=s.astype(jnp.bfloat16), v=v).dtype == jnp.float32
+  np.testing.assert_array_equal(found, ops.from_low_rank(narrow.astype(jnp.float32), s))
+
+
+def test_whole_numbers_are_float32():
+  q = np.random.default_rng(0).integers(-9, 9, (ops.packed_size(N), M))
+  v, s = ops.to_low_rank(q, np.int64(2))
+  assert v.dtype == s.dtype == jnp.float32
+  expected = ops.to_low_rank(q.astype(np.float32), 2)
+  np.testing.assert_array_equal(v, expected[0])
+  np.testing.assert_array_equal(s, expected[1])
+  whole = np.round(3 * np.asarray(v)).astype(int), np.round(np.asarray(s)).astype(int)
+  found = ops.from_low_rank(*whole)
+  assert found.dtype == jnp.float32
+  np.testing.assert_allclose(full_from_packed(np.asarray(found)), full_of(*whole))
+
+
 def test_ranks_and_shapes_that_do_not_fit_are_refused():
-  for rank in (0, N + 1):
-    with pytest.raises(InputError, match=f"^to_low_rank: rank must be 1 to n = 6, .* got {rank}$"):
+  for rank in (0, N + 1, 1.5, True, "a", None):
+    told = f"^to_low_rank: rank must be a whole number from 1 to n = 6, .* got {rank!r}$"
+    with pytest.raises(InputError, match=told):
       ops.to_low_rank(packed(), rank)
+  for q in (packed()[0, 0], packed()[:, 0], packed()[None]):
+    with pytest.raises(
+      InputError, match=r"^to_low_rank: q must be \[P, m\], packed, got the shape"
+    ):
+      ops.to_low_rank(q, 1)
   with pytest.raises(InputError, match="^5 is not the packed size"):
     ops.to_low_rank(packed()[:5], 1)
   v, s = ops.to_low_rank(packed(), 2)
