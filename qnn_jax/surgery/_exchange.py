@@ -25,6 +25,12 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
   build, given = _builder(place, kind)
   new: Any = nnx.eval_shape(build, jax.random.key(0))
   stack = _stack(place, new)
+  kept = {
+    name: value
+    for name, value in vars(old).items()
+    if not name.startswith("_pytree__") and name not in given and value is not None
+  }
+  _check_no_clash(place, kept, new)
 
   def draw(key) -> nnx.State:
     """What the new layer has beside kernel and bias."""
@@ -40,10 +46,22 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
   for path, variable in nnx.iter_graph(new):
     if isinstance(variable, nnx.Variable) and path[0] not in _OLD:
       _note_layout(variable, old.kernel)
-  for name, value in vars(old).items():
-    if not name.startswith("_pytree__") and name not in given and value is not None:
-      setattr(new, name, value)
+  for name, value in kept.items():
+    setattr(new, name, value)
   return new
+
+
+def _check_no_clash(place: Place, kept: Iterable[str], new: nnx.Module) -> None:
+  """InputError if the user gave the old layer an attribute that the new one makes itself, a q say."""
+  form = EXCHANGEABLE[type(place.module)]
+  sizes, names = _arguments_of(form)
+  as_made = nnx.eval_shape(lambda: form(*[1 for _ in sizes], rngs=nnx.Rngs(0)))
+  clash = sorted({*kept} & {*vars(new)} - {*vars(as_made)} - names)
+  if clash:
+    raise InputError(
+      f"{place.path} has an attribute '{clash[0]}', and {type(new).__name__} has one of that name "
+      "itself: rename or delete the layer's before the exchange"
+    )
 
 
 def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module], set[str]]:
