@@ -7,9 +7,19 @@ import pytest
 from flax import nnx
 from in_the_place import LAYERS, OURS, named, random
 from sklearn.datasets import make_circles
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import qnn_jax
-from qnn_jax import HeavyLinear, InputError, QuadraticLinear, ReducedQuadraticLinear, inspect, ops
+from qnn_jax import (
+  HeavyConv,
+  HeavyLinear,
+  InputError,
+  QuadraticLinear,
+  ReducedQuadraticLinear,
+  inspect,
+  ops,
+)
 from qnn_jax.sklearn import QuadraticLogisticRegression
 
 N, M = 5, 3
@@ -157,10 +167,36 @@ def test_an_estimator_s_quadrics_are_those_it_decides_by(classes):
   assert set(inspect.kinds(model)) <= set(inspect.CONICS)
 
 
+class Rectified(QuadraticLinear):
+  def __call__(self, inputs, out_sharding=None):
+    return nnx.relu(super().__call__(inputs, out_sharding))
+
+
+class RectifiedConv(HeavyConv):
+  def __call__(self, inputs, out_sharding=None):
+    return nnx.relu(super().__call__(inputs, out_sharding))
+
+
+class Scaled(nnx.Linear):
+  def __call__(self, inputs, out_sharding=None):
+    return 2 * super().__call__(inputs, out_sharding)
+
+
+class Named(QuadraticLinear):
+  """A subclass that computes what its base does."""
+
+
+def test_a_subclass_with_the_same_call_is_looked_into():
+  start = jax.nn.initializers.normal(1.0)
+  of = lambda layer: inspect.matrices(layer(N, M, q_init=start, rngs=nnx.Rngs(0)))
+  np.testing.assert_array_equal(of(Named), of(QuadraticLinear))
+
+
 def stacked(key):
   return QuadraticLinear(N, M, rngs=nnx.Rngs(key))
 
 
+FITTED = StandardScaler().fit(POINTS)
 STACK = nnx.vmap(stacked)(jax.random.split(jax.random.key(0), 2))
 
 
@@ -176,7 +212,12 @@ def test_one_layer_of_a_stack():
       nnx.LoRALinear(3, 2, lora_rank=1, rngs=nnx.Rngs(0)),
       "what a LoRALinear computes is not known",
     ),
+    (Rectified(3, 2, rngs=nnx.Rngs(0)), "^what a Rectified computes is not known here; look into"),
+    (RectifiedConv(3, 2, (2,), rngs=nnx.Rngs(0)), "^what a RectifiedConv computes is not known"),
+    (Scaled(3, 2, rngs=nnx.Rngs(0)), "^what a Scaled computes is not known here"),
     (np.eye(3), "not ndarray$"),
+    (FITTED, "^look into a layer .*, not StandardScaler$"),
+    (make_pipeline(FITTED), r"of a Pipeline its last step, pipeline\[-1\], not Pipeline$"),
     (QuadraticLogisticRegression(), "is not fitted yet: call fit first$"),
     (STACK, r"kernel has the shape \(2, 5, 3\), that of a stack of layers: look into one"),
     (random(HeavyLinear, N, M, param_dtype=jnp.complex64), "is complex"),
@@ -186,7 +227,21 @@ def test_one_layer_of_a_stack():
     ),
     (nnx.eval_shape(lambda: QuadraticLinear(2, 1, rngs=nnx.Rngs(0))), "no values to look at"),
   ],
-  ids=["norm", "lora", "array", "unfitted", "stack", "complex", "nan", "abstract"],
+  ids=[
+    "norm",
+    "lora",
+    "relu",
+    "conv",
+    "scaled",
+    "array",
+    "scaler",
+    "pipeline",
+    "unfitted",
+    "stack",
+    "complex",
+    "nan",
+    "abstract",
+  ],
 )
 def test_what_cannot_be_looked_into(source, told):
   for look in (inspect.quadric, inspect.matrices, inspect.eigenpairs, inspect.kinds):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from qnn_jax import InputError, LowRankQuadraticLinear, QuadraticLinear, ops
+from qnn_jax import HeavyLinear, InputError, LowRankQuadraticLinear, QuadraticLinear, ops
 
 pytestmark = pytest.mark.fast
 
@@ -59,6 +59,40 @@ def test_a_conversion_keeps_all_that_a_call_depends_on(there):
     assert getattr(other, name) == getattr(layer, name), name
   assert other.kernel.note == "mine" and other.bias is None
   assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(nnx.state(other)))
+
+
+class Frozen(nnx.Param):
+  pass
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to low rank", "to full"])
+def test_a_conversion_keeps_types_and_a_bias_that_was_taken_away(there):
+  layer = full() if there else LowRankQuadraticLinear(5, 3, s_init=NORMAL, rngs=nnx.Rngs(0))
+  layer.kernel = Frozen(layer.kernel[...], note="mine")
+  layer.bias = None
+  convert = lambda: (
+    LowRankQuadraticLinear.from_quadratic(layer, 5) if there else layer.to_quadratic()
+  )
+  other = convert()
+  assert type(other.kernel) is Frozen and other.kernel.note == "mine" and other.bias is None
+  np.testing.assert_allclose(other(X), layer(X), rtol=1e-4, atol=1e-4)
+  other.kernel[...] += 1  # a copy: the two learn each for itself
+  np.testing.assert_array_equal(layer.kernel[...], convert().kernel[...])
+
+
+def test_what_is_not_one_full_layer_is_not_converted():
+  stack = lambda make: nnx.vmap(make)(jax.random.split(jax.random.key(0), 2))
+  of_full = stack(lambda key: QuadraticLinear(5, 3, rngs=nnx.Rngs(key)))
+  of_low = stack(lambda key: LowRankQuadraticLinear(5, 3, rngs=nnx.Rngs(key)))
+  told = r"^kernel has the shape \(2, 5, 3\), that of a stack of layers: convert one of them"
+  with pytest.raises(InputError, match=told):
+    LowRankQuadraticLinear.from_quadratic(of_full, 2)
+  with pytest.raises(InputError, match=told):
+    of_low.to_quadratic()
+  for other in (HeavyLinear(5, 3, rngs=nnx.Rngs(0)), nnx.Linear(5, 3, rngs=nnx.Rngs(0)), X):
+    told = f"^from_quadratic converts a QuadraticLinear, and got {type(other).__name__}$"
+    with pytest.raises(InputError, match=told):
+      LowRankQuadraticLinear.from_quadratic(other, 2)
 
 
 def test_ranks_that_do_not_fit_are_refused():

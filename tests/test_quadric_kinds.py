@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from qnn_jax.errors import InputError
-from qnn_jax.inspect import CONICS, quadric_kind
+from qnn_jax.inspect import CONICS, kinds, quadric_kind, signatures
 
 pytestmark = pytest.mark.fast
 
@@ -104,6 +105,21 @@ def test_the_tolerance_is_relative():
   assert quadric_kind(q, [0, 0], -1) == "ellipse"
   assert quadric_kind(q, [0, 0], -1, tolerance=0.01) == "parallel lines"
   assert quadric_kind(1e9 * q, [0, 0], -1e9) == "ellipse"
+
+
+@pytest.mark.parametrize("tolerance", [np.nan, np.inf, -1, "a", None, True], ids=str)
+def test_a_bad_tolerance(tolerance):
+  layer = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+  told = "^tolerance must be a finite number of at least 0, got "
+  with pytest.raises(InputError, match=told):
+    quadric_kind(np.eye(2), (0, 0), -1, tolerance)
+  for look in (kinds, signatures):
+    with pytest.raises(InputError, match=told):
+      look(layer, tolerance)
+
+
+def test_a_tolerance_of_zero():
+  assert quadric_kind(np.diag([1.0, 1e-12]), [0, 0], -1, np.float32(0)) == "ellipse"
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,26 @@ def test_types_metadata_and_attributes_of_the_user():
   assert type(new.u) is QuadraticParam and type(new.c) is nnx.Param
 
 
+OF_THE_USER = {
+  "q": (nnx.Param(jnp.ones(7)), "qnn"),
+  "cache": ("a note", "qnn"),
+  "rank": (7, "lowrank"),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_USER)
+def test_an_attribute_that_the_new_layer_has_itself_is_refused(name):
+  value, kind = OF_THE_USER[name]
+  model = sequence(trained(), trained())
+  setattr(model.layers[1], name, value)
+  before = nnx.graphdef(model)
+  with pytest.raises(
+    qnn_jax.InputError, match=f"^layers.1 has an attribute '{name}', and .*Linear"
+  ):
+    qnn_jax.replace(model, {"*": kind})
+  assert nnx.graphdef(model) == before
+
+
 def test_the_derivative_is_kept():
   old = AffineLinear(N, M, derivative="autodiff", rngs=nnx.Rngs(0))
   new = qnn_jax.replace(sequence(old), {"*": "qnn"})["layers.0"].new

@@ -1,5 +1,8 @@
 """What kind of quadric z = 0 is, in any number of dimensions."""
 
+import math
+import numbers
+
 import numpy as np
 
 from qnn_jax.errors import InputError
@@ -41,7 +44,8 @@ def quadric_kind(q, w, b, tolerance: float = TOLERANCE) -> str:
       that cancel in it.
 
   Raises:
-    InputError: a shape does not fit, Q is not symmetric, or something is not finite.
+    InputError: a shape does not fit, Q is not symmetric, something is not finite, or the tolerance
+      is no finite number of at least 0.
 
   Source: Section 2, Fig. 1, for the plane.
 
@@ -50,8 +54,16 @@ def quadric_kind(q, w, b, tolerance: float = TOLERANCE) -> str:
   >>> quadric_kind([[1, 0, 0], [0, 1, 0], [0, 0, -1]], [0, 0, 0], 1)
   'hyperboloid of two sheets'
   """
+  check_tolerance(tolerance)
   q, w, b = _checked(q, w, b, tolerance)
   return kind_of(Dense((q + q.T) / 2).axes(w), len(w), b, tolerance)
+
+
+def check_tolerance(tolerance: float) -> None:
+  """InputError unless it is a finite number of at least 0."""
+  right = isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool)
+  if not (right and math.isfinite(tolerance) and tolerance >= 0):
+    raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
 
 
 def kind_of(axes: Axes, n: int, b: float, tolerance: float) -> str:

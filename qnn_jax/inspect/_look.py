@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qnn_jax.errors import InputError
-from qnn_jax.inspect._kinds import TOLERANCE, bending, kind_of
+from qnn_jax.inspect._kinds import TOLERANCE, bending, check_tolerance, kind_of
 from qnn_jax.inspect._neurons import neurons
 
 
@@ -101,7 +101,11 @@ def signatures(layer, tolerance: float = TOLERANCE) -> np.ndarray:
   Args:
     layer: as for `quadric`.
     tolerance: an eigenvalue counts as zero below it times the largest of its neuron.
+
+  Raises:
+    InputError: as `quadric`, or a tolerance that is no finite number of at least 0.
   """
+  check_tolerance(tolerance)
   counts = []
   for form, w, _ in neurons(layer):
     values = form.axes(w).values
@@ -120,9 +124,13 @@ def kinds(layer, tolerance: float = TOLERANCE) -> np.ndarray:
     layer: as for `quadric`.
     tolerance: as for `quadric_kind`.
 
+  Raises:
+    InputError: as `quadric`, or a tolerance that is no finite number of at least 0.
+
   >>> from flax import nnx
   >>> from qnn_jax import ReducedQuadraticLinear
   >>> kinds(ReducedQuadraticLinear(3, 2, rngs=nnx.Rngs(0))).tolist()
   ['plane', 'plane']
   """
+  check_tolerance(tolerance)
   return np.array([kind_of(form.axes(w), len(w), b, tolerance) for form, w, b in neurons(layer)])

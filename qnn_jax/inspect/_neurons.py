@@ -17,52 +17,62 @@ Neuron = tuple[Form, np.ndarray, float]
 """(Q, w [n], b): z = x^T Q x + w^T x + b."""
 
 
-@functools.singledispatch
 def neurons(source: Any) -> Iterator[Neuron]:
   """The polynomials of a layer's neurons, one after the other, in float64."""
-  if hasattr(source, "quadratic_"):
-    return _of_estimator(source)
-  if hasattr(source, "fit"):
-    raise InputError(f"this {type(source).__name__} is not fitted yet: call fit first")
-  raise InputError(
-    "look into a layer of this package, an nnx.Linear, an nnx.Conv or a fitted "
-    f"QuadraticLogisticRegression, not {type(source).__name__}"
-  )
+  for kind in type(source).__mro__:
+    # A subclass with a call of its own computes something else.
+    if kind in _of_layer.registry and kind is not object:
+      if type(source).__call__ is kind.__call__:
+        return _of_layer(source)
+      raise InputError(
+        f"what a {type(source).__name__} computes is not known here; look into the layers of this "
+        "package, nnx.Linear and nnx.Conv"
+      )
+  return _of_estimator(source)
 
 
-def _of_estimator(model):
-  for q, w, b in zip(model.quadratic_, model.coef_, model.intercept_):
-    yield Dense(q), w, float(b)
-
-
-@neurons.register(nnx.Linear)
-@neurons.register(nnx.Conv)
-def _(layer):
-  if type(layer) not in (nnx.Linear, nnx.Conv, layers.AffineLinear):
+def _of_estimator(model) -> Iterator[Neuron]:
+  """Of a `QuadraticLogisticRegression`, told by its name: scikit-learn may not be there."""
+  if "QuadraticLogisticRegression" not in {kind.__name__ for kind in type(model).__mro__}:
     raise InputError(
-      f"what a {type(layer).__name__} computes is not known here; look into the layers of this "
-      "package, nnx.Linear and nnx.Conv"
+      "look into a layer of this package, an nnx.Linear, an nnx.Conv or a fitted "
+      "QuadraticLogisticRegression, of a Pipeline its last step, pipeline[-1], "
+      f"not {type(model).__name__}"
     )
+  if not hasattr(model, "quadratic_"):
+    raise InputError(f"this {type(model).__name__} is not fitted yet: call fit first")
+  return zip(map(Dense, model.quadratic_), model.coef_, map(float, model.intercept_))
+
+
+@functools.singledispatch
+def _of_layer(layer: Any) -> Iterator[Neuron]:
+  raise NotImplementedError
+
+
+@_of_layer.register(nnx.Linear)
+@_of_layer.register(nnx.Conv)
+@_of_layer.register(layers.AffineLinear)
+def _(layer):
   return _with_affine(layer, lambda k, w: Factors(np.zeros((len(w), 0)), np.zeros((0, 0))))
 
 
-@neurons.register(layers.QuadraticLinear)
-@neurons.register(layers.QuadraticConv)
+@_of_layer.register(layers.QuadraticLinear)
+@_of_layer.register(layers.QuadraticConv)
 def _(layer):
   q, shown = _numbers(layer, "q"), _shown(layer)
   pairs = lambda k: np.outer(shown[:, k], shown[:, k])
   return _with_affine(layer, lambda k, w: Dense(_wide(q[:, k])[packed_index(len(w))] * pairs(k)))
 
 
-@neurons.register(layers.HeavyLinear)
-@neurons.register(layers.HeavyConv)
+@_of_layer.register(layers.HeavyLinear)
+@_of_layer.register(layers.HeavyConv)
 def _(layer):
   heavy = _columns(layer, "heavy_kernel")
   return _with_affine(layer, lambda k, w: Diagonal(_wide(heavy[:, k])))
 
 
-@neurons.register(layers.ReducedQuadraticLinear)
-@neurons.register(layers.ReducedQuadraticConv)
+@_of_layer.register(layers.ReducedQuadraticLinear)
+@_of_layer.register(layers.ReducedQuadraticConv)
 def _(layer):
   u, c = _columns(layer, "u"), _numbers(layer, "c")
   half = np.array([[0, 0.5], [0.5, 0]])
@@ -71,8 +81,8 @@ def _(layer):
     yield Factors(np.stack([w, u_k], axis=1), half), c_k * w + b * u_k, b * c_k
 
 
-@neurons.register(layers.LowRankQuadraticLinear)
-@neurons.register(layers.LowRankQuadraticConv)
+@_of_layer.register(layers.LowRankQuadraticLinear)
+@_of_layer.register(layers.LowRankQuadraticConv)
 def _(layer):
   s = _numbers(layer, "s")
   v = _numbers(layer, "v").reshape(-1, *s.shape) * _shown(layer)[:, None]

@@ -1,7 +1,7 @@
 """What every layer shares: an `nnx.Linear` whose product is an op's, and the keys of what is added."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -116,11 +116,25 @@ class Linear(nnx.Linear):
     return _products.plus_form(affine, self._by_op(x, None, None, options))
 
 
-def arguments_of(layer: Linear) -> dict[str, Any]:
-  """What makes another layer of the same affine map: its arguments, with kernel and bias as they are."""
-  found: dict[str, Any] = {name: getattr(layer, name) for name in _OF_THE_CALL}
-  for name in ("kernel", "bias") if layer.use_bias else ("kernel",):
-    param = getattr(layer, name)
-    found[f"{name}_init"] = lambda *_, value=param[...]: value
-    found[f"{name}_metadata"] = param.get_metadata()
-  return found | {"rngs": nnx.Rngs(0)}  # nothing is drawn
+def check_one_layer(layer: Linear) -> None:
+  """InputError for a stack of layers, as nnx.vmap makes it."""
+  if layer.kernel.ndim != 2:
+    raise InputError(
+      f"kernel has the shape {layer.kernel.shape}, that of a stack of layers: convert one of them, "
+      "jax.tree.map(lambda leaf: leaf[0], layer)"
+    )
+
+
+def with_affine_of(layer: Linear, make: Callable[..., Linear]) -> Any:
+  """Another layer, `make(in_features, out_features, ...)`, of the same affine map and the same call.
+
+  Its kernel and bias are copies of the layer's, of their types, with their metadata.
+  """
+  arguments = {name: getattr(layer, name) for name in _OF_THE_CALL}
+  arguments["use_bias"] = layer.bias is not None
+  starts = {"kernel_init": ZEROS, "rngs": nnx.Rngs(0)}  # nothing is drawn
+  other = make(layer.in_features, layer.out_features, **arguments, **starts)
+  other.kernel = layer.kernel.copy()
+  if layer.bias is not None:
+    other.bias = layer.bias.copy()
+  return other

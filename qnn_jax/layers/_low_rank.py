@@ -1,5 +1,7 @@
 """The quadratic layer of low rank: few directions a neuron in the place of a whole matrix."""
 
+import functools
+
 import jax
 from flax import nnx
 
@@ -11,8 +13,9 @@ from qnn_jax.layers._linear import (
   Linear,
   Metadata,
   QuadraticParam,
-  arguments_of,
+  check_one_layer,
   further_key,
+  with_affine_of,
 )
 from qnn_jax.layers._quadratic import QuadraticLinear
 from qnn_jax.ops import _arguments
@@ -72,22 +75,23 @@ class LowRankQuadraticLinear(Linear):
   def from_quadratic(cls, layer: QuadraticLinear, rank: int) -> "LowRankQuadraticLinear":
     """The layer of that rank nearest to a full one, neuron by neuron: see `ops.to_low_rank`.
 
-    Kernel, bias and all that a call depends on are the layer's own, their metadata too.
+    Kernel and bias are copies of the layer's, with their types and metadata; all else that a call
+    depends on is the layer's own.
 
-    Raises InputError if the rank is not in 1..n.
+    Raises InputError for anything but one `QuadraticLinear`, and if the rank is not in 1..n.
     """
+    if not isinstance(layer, QuadraticLinear):
+      raise InputError(f"from_quadratic converts a QuadraticLinear, and got {type(layer).__name__}")
+    check_one_layer(layer)
     v, s = ops.to_low_rank(layer.q[...], rank)
-    return cls(
-      layer.in_features,
-      layer.out_features,
-      rank,
-      v_init=lambda *_: v,
-      s_init=lambda *_: s,
-      **arguments_of(layer),
-    )
+    make = functools.partial(cls, rank=rank, v_init=lambda *_: v, s_init=lambda *_: s)
+    return with_affine_of(layer, make)
 
   def to_quadratic(self) -> QuadraticLinear:
-    """The same function as a `QuadraticLinear`, with Q_k = sum_r s_rk v_rk v_rk^T."""
+    """The same function as a `QuadraticLinear`, with Q_k = sum_r s_rk v_rk v_rk^T.
+
+    Raises InputError for a stack of layers.
+    """
+    check_one_layer(self)
     q = ops.from_low_rank(self.v[...], self.s[...])
-    sizes = self.in_features, self.out_features
-    return QuadraticLinear(*sizes, q_init=lambda *_: q, **arguments_of(self))
+    return with_affine_of(self, functools.partial(QuadraticLinear, q_init=lambda *_: q))

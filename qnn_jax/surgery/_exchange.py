@@ -17,6 +17,8 @@ from qnn_jax.surgery._places import EXCHANGEABLE, Kind, Place, named
 
 _ZEROS = jax.nn.initializers.zeros
 _OLD = ("kernel", "bias")  # what a new layer takes over
+# s [r, m] has no axis of inputs, and r may be n: the lengths do not tell it from a u [n, m].
+_WITHOUT_INPUTS = ("s",)
 
 
 def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
@@ -25,6 +27,12 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
   build, given = _builder(place, kind)
   new: Any = nnx.eval_shape(build, jax.random.key(0))
   stack = _stack(place, new)
+  kept = {
+    name: value
+    for name, value in vars(old).items()
+    if not name.startswith("_pytree__") and name not in given and value is not None
+  }
+  _check_no_clash(place, kept, new)
 
   def draw(key) -> nnx.State:
     """What the new layer has beside kernel and bias."""
@@ -36,14 +44,26 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
     key = jax.random.split(key, stack)
     for _ in stack:
       draw = jax.vmap(draw)
-  nnx.update(new, _placed(draw, key, old.kernel.get_raw_value()))
+  nnx.update(new, _placed(draw, key, old.kernel.get_raw_value(), len(stack)))
   for path, variable in nnx.iter_graph(new):
     if isinstance(variable, nnx.Variable) and path[0] not in _OLD:
-      _note_layout(variable, old.kernel)
-  for name, value in vars(old).items():
-    if not name.startswith("_pytree__") and name not in given and value is not None:
-      setattr(new, name, value)
+      _note_layout(str(path[-1]), variable, old.kernel, len(stack))
+  for name, value in kept.items():
+    setattr(new, name, value)
   return new
+
+
+def _check_no_clash(place: Place, kept: Iterable[str], new: nnx.Module) -> None:
+  """InputError if the user gave the old layer an attribute that the new one makes itself, a q say."""
+  form = EXCHANGEABLE[type(place.module)]
+  sizes, names = _arguments_of(form)
+  as_made = nnx.eval_shape(lambda: form(*[1 for _ in sizes], rngs=nnx.Rngs(0)))
+  clash = sorted({*kept} & {*vars(new)} - {*vars(as_made)} - names)
+  if clash:
+    raise InputError(
+      f"{place.path} has an attribute '{clash[0]}', and {type(new).__name__} has one of that name "
+      "itself: rename or delete the layer's before the exchange"
+    )
 
 
 def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module], set[str]]:
@@ -112,14 +132,19 @@ def _stack(place: Place, new) -> tuple[int, ...]:
   return stack
 
 
-def _placed(draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel) -> nnx.State:
+def _placed(
+  draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel, stack: int
+) -> nnx.State:
   """The values of `draw(key)`, made where the kernel is: each device makes its part alone."""
   shapes = jax.eval_shape(draw, key)
-  layout = _layout(kernel)
+  layout = _layout(kernel, stack)
+  place = lambda path, leaf: layout(_name_in(path), leaf.shape)
+  places = jax.tree_util.tree_map_with_path(place, shapes)
   if isinstance(kernel, jax.ShapeDtypeStruct):
-    place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout(leaf.shape))
-    return jax.tree.map(place, shapes)
-  places = jax.tree.map(lambda leaf: layout(leaf.shape), shapes)
+    abstract = lambda path, leaf: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place(path, leaf)
+    )
+    return jax.tree_util.tree_map_with_path(abstract, shapes)
   if not jax.tree.leaves(places):
     return draw(key)
   if isinstance(kernel, jax.core.Tracer):
@@ -127,8 +152,13 @@ def _placed(draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel) -> n
   return jax.jit(draw, out_shardings=places)(key)
 
 
-def _layout(kernel) -> Callable[[tuple[int, ...]], Sharding | None]:
-  """Where a new parameter of a shape lies, as the kernel does; None where JAX is to choose."""
+def _name_in(path: tuple) -> str:
+  """The parameter's own name in a path of a pytree of states."""
+  return str([entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)][-1])
+
+
+def _layout(kernel, stack: int) -> Callable[[str, tuple[int, ...]], Sharding | None]:
+  """Where a new parameter of a name and a shape lies, as the kernel does; None: JAX is to choose."""
   if isinstance(kernel, jax.core.Tracer):
     where = _mesh.sharding(kernel)
   else:
@@ -137,35 +167,40 @@ def _layout(kernel) -> Callable[[tuple[int, ...]], Sharding | None]:
       where = None
   if isinstance(where, NamedSharding):
     spec, mesh = where.spec, where.mesh
-    return lambda shape: NamedSharding(mesh, P(*_axes_as(spec, kernel.shape, shape)))
-  return lambda shape: where
+    return lambda name, shape: NamedSharding(
+      mesh, P(*_axes_as(spec, kernel.shape, name, shape, stack))
+    )
+  return lambda name, shape: where
 
 
-def _note_layout(variable: nnx.Variable, kernel: nnx.Variable) -> None:
+def _note_layout(name: str, variable: nnx.Variable, kernel: nnx.Variable, stack: int) -> None:
   """Writes the layout that Flax notes of the kernel into a new variable too."""
   noted = kernel.get_metadata()
   spec = noted.get("out_sharding")
   if "out_sharding" in variable.get_metadata() or not isinstance(spec, (tuple, P)):
     return
-  axes = _axes_as(spec, kernel.shape, variable.shape)
-  further = {name: noted[name] for name in ("sharding_rules", "mesh") if name in noted}
+  axes = _axes_as(spec, kernel.shape, name, variable.shape, stack)
+  further = {key: noted[key] for key in ("sharding_rules", "mesh") if key in noted}
   variable.set_metadata(out_sharding=P(*axes) if isinstance(spec, P) else axes, **further)
 
 
-def _axes_as(spec: Iterable, of: tuple[int, ...], shape: tuple[int, ...]) -> tuple:
-  """The kernel's entry for every axis of another parameter: the last for the last, the neurons or channels;
-  the first ones for the first as long as their lengths agree; None for all others.
+def _axes_as(
+  spec: Iterable, of: tuple[int, ...], name: str, shape: tuple[int, ...], stack: int
+) -> tuple:
+  """The kernel's entry for every axis of another parameter: the last for the last, neurons or channels;
+  those of the stack; those of the inputs, for a parameter that begins with all of them; else None.
 
-  >>> _axes_as(("a", "b"), (4, 3), (10, 3)), _axes_as(("a", "b"), (4, 3), (4, 3))
-  ((None, 'b'), ('a', 'b'))
+  >>> _axes_as(("i", "o"), (4, 3), "q", (10, 3), 0), _axes_as(("i", "o"), (4, 3), "u", (4, 3), 0)
+  ((None, 'o'), ('i', 'o'))
+  >>> _axes_as(("i", "o"), (4, 3), "s", (4, 3), 0)
+  (None, 'o')
   """
   entries = [*spec]
   entries += [None] * (len(of) - len(entries))
-  found = [None] * len(shape)
-  for i, (size, of_kernel) in enumerate(zip(shape[:-1], of[:-1])):
-    if size != of_kernel:
-      break
-    found[i] = entries[i]
+  shared = len(of) - 1
+  if name in _WITHOUT_INPUTS or len(shape) <= shared or shape[:shared] != of[:shared]:
+    shared = min(stack, len(shape))
+  found = entries[:shared] + [None] * (len(shape) - shared)
   if shape and shape[-1] == of[-1]:
     found[-1] = entries[-1]
   return tuple(found)

@@ -52,6 +52,30 @@ def test_new_parameters_are_split_as_the_kernel_is(mesh, name):
 
 
 @every_mesh
+@pytest.mark.parametrize("rank", [N, N // 2])
+def test_s_has_no_inputs_whatever_its_rank(mesh, rank):
+  with jax.set_mesh(mesh):
+    model = make()
+  new = qnn_jax.replace(model, {"*": f"lowrank:{rank}"})["layers.0"].new
+  for own, spec in SPLIT["lowrank"].items():
+    variable = getattr(new, own)
+    assert variable[...].sharding.is_equivalent_to(NamedSharding(mesh, P(*spec)), len(spec))
+    assert variable.get_metadata()["out_sharding"] == spec
+
+
+def test_s_of_a_convolution_has_no_window():
+  mesh = KINDS[0]
+  model = nnx.Sequential(nnx.Conv(3, M, (4,), rngs=nnx.Rngs(0)))
+  kernel = model.layers[0].kernel
+  split = NamedSharding(mesh, P("i", None, "o"))
+  kernel.set_value(jax.device_put(kernel[...], split))
+  new = qnn_jax.replace(model, {"*": "lowrank:4"})["layers.0"].new
+  assert new.s[...].sharding.is_equivalent_to(NamedSharding(mesh, P(None, "o")), 2)
+  v = NamedSharding(mesh, P("i", None, None, "o"))
+  assert new.v[...].sharding.is_equivalent_to(v, 4)
+
+
+@every_mesh
 @every_head
 def test_the_same_without_notes_of_layouts(mesh, name):
   model = nnx.Sequential(nnx.Linear(N, M, rngs=nnx.Rngs(0)))
