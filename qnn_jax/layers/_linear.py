@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer
 from qnn_jax.ops import _arguments, _products
 

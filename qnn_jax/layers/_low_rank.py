@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 
 from qnn_jax import ops
+from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, unit_directions
 from qnn_jax.layers._linear import (
   NO_METADATA,
