@@ -59,12 +59,12 @@ VECTORS = ("bias", "c")
 def shapes(head: str, classes: int, hidden: int) -> dict[str, tuple[int, ...]]:
   """The shape of each of a head's parameters, as the steps take them."""
   matrix, vector = (classes, hidden), (classes, 1)
-  more = {
+  more: dict[str, dict[str, tuple[int, ...]]] = {
     "qnn": {"q": (classes, hidden, hidden)},
     "rpqnn": {"u": matrix, "c": vector},
     "heavy": {"heavy_kernel": matrix},
   }
-  return {"kernel": matrix, "bias": vector} | more.get(head, {})
+  return {"kernel": matrix, "bias": vector, **more.get(head, {})}
 
 
 def activation(total, is_neuron):
