@@ -63,8 +63,9 @@ def register(head: Head) -> None:
   """Makes the head known everywhere.
 
   Raises:
-    InputError: the name or the title is taken or missing; the name has a colon; the colour is no '#rrggbb'; the layer or the
-      convolution is no nnx class; or `starts` is not a function for each of the layer's `..._init` arguments.
+    InputError: the name or the title is taken or missing; the name has a colon; the colour is no
+      '#rrggbb'; the layer or the convolution is no nnx class; or `starts` is not a function for each
+      of the layer's `..._init` arguments.
   """
   for field in ("name", "title"):
     if not isinstance(getattr(head, field), str) or not getattr(head, field):

@@ -56,8 +56,9 @@ def symmetrized(init: Initializer) -> Initializer:
 def unit_directions(init: Initializer) -> Initializer:
   """v [n, r, m] whose directions v[:, r, m] have length one, drawn by `init`, whatever its scale.
 
-  Several axes of inputs, as of a convolution's [*window, c, r, m], are one direction together. The start of the layer of low rank: its s alone says how much each square counts. Directions drawn
-  as zero stay zero.
+  The start of the layer of low rank: its s alone says how much each square counts. Several axes of
+  inputs, as of a convolution's [*window, c, r, m], are one direction together. Directions drawn as
+  zero stay zero.
 
   >>> v = unit_directions(jax.nn.initializers.normal(0.01))(jax.random.key(0), (3, 2, 1))
   >>> bool(jax.numpy.allclose((v**2).sum(0), 1))

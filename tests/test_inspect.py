@@ -1,5 +1,7 @@
 """A look inside every layer and the estimator, each held to what it computes."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,9 +91,13 @@ def test_many_inputs_need_no_matrix(monkeypatch):
   for layer in OURS:
     if layer is not QuadraticLinear:
       module = random(layer, 1024, 3)
+      tracemalloc.start()
       values, vectors = inspect.eigenpairs(module, 1)
       assert (values.shape, vectors.shape) == ((3, 1), (3, 1, 1024))
       assert len(inspect.kinds(module)) == 3 and inspect.signatures(module).sum() == 3 * 1024
+      most = tracemalloc.get_traced_memory()[1]
+      tracemalloc.stop()
+      assert most < 1024**2, layer  # bytes; n x n numbers are four or eight times as many
 
 
 def _of_small(eigh):

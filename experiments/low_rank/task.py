@@ -160,9 +160,8 @@ def _errors(model: nnx.Module, diverged: bool) -> list[float | None]:
   q = np.asarray(unpack(_last(model).q[...]), np.float64)
   if diverged:
     return [None] * q.shape[-1]
-  squares = np.sort(np.linalg.eigvalsh(q) ** 2, -1)[:, ::-1].sum(
-    0
-  )  # of each place, over the neurons
+  by_size = np.sort(np.linalg.eigvalsh(q) ** 2, -1)[:, ::-1]
+  squares = by_size.sum(0)  # of each place, over the neurons
   left_out = squares[::-1].cumsum()[::-1] - squares
   return np.sqrt(left_out / squares.sum()).tolist()
 

@@ -19,10 +19,10 @@ class HeavyConv(Conv):
     heavy_init: start of heavy_kernel, of the kernel's shape [*window, c/g, m]; zeros by default.
     heavy_kernel_metadata: of heavy_kernel, as nnx.Conv's kernel_metadata is of the kernel.
     rngs: source of the parameters' keys.
-    conv: `derivative` (see the module) and every other argument of `nnx.Conv`: padding, input_dilation,
-      kernel_dilation, feature_group_count g, use_bias, mask, dtype, param_dtype, precision, kernel_init,
-      bias_init, conv_general_dilated, promote_dtype, preferred_element_type, kernel_metadata,
-      bias_metadata. A mask hides an input of a patch from the quadratic part too.
+    conv: `derivative` (see `qnn_jax.layers`) and every other argument of `nnx.Conv`: padding,
+      input_dilation, kernel_dilation, feature_group_count g, use_bias, mask, dtype, param_dtype,
+      precision, kernel_init, bias_init, conv_general_dilated, promote_dtype, preferred_element_type,
+      kernel_metadata, bias_metadata. A mask hides an input of a patch from the quadratic part too.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: heavy_kernel, kernel
   [*window, c/g, m], bias [m].
