@@ -184,6 +184,11 @@ def _layers(sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 def _check(kind: str, n: int, m: int) -> None:
   if kind not in KINDS:
+    if isinstance(kind, str) and kind.partition(":")[0] == "lowrank":
+      raise InputError(
+        f"the paper has no costs for '{kind}'; low_rank_extra(n, m, rank) and "
+        "low_rank_memory(n, m, rank) have those of a layer of low rank"
+      )
     raise InputError(f"the paper has no costs for '{kind}'; choose one of {', '.join(KINDS)}")
   _check_sizes(n, m)
 

@@ -144,7 +144,7 @@ def title(name: str) -> str:
   return get(name).title if known(name) else name.upper()
 
 
-def rank(name: str) -> tuple[int, int, str]:
+def order(name: str) -> tuple[int, int, str]:
   """Sort key of tables and legends: heads as registered, each in the order of its sizes, others behind."""
   base, _, size = name.partition(":")
   if not known(name):

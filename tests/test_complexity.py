@@ -128,3 +128,9 @@ def test_a_loop_cannot_be_counted():
 def test_mistakes(call):
   with pytest.raises(InputError):
     call()
+
+
+@pytest.mark.parametrize("costs", [complexity.layer, complexity.extra, complexity.extra_memory])
+def test_low_rank_has_functions_of_its_own(costs):
+  with pytest.raises(InputError, match="'lowrank:4'; low_rank_extra.* low_rank_memory"):
+    costs("lowrank:4", 5, 3)

@@ -74,6 +74,7 @@ def test_one_entry_makes_a_layer_known_everywhere(registry):
   assert type(model.layers[1]) is Shifted and model(jnp.ones((5, 4))).shape == (5, 2)
   assert all((leaf != 0).all() for leaf in jax.tree.leaves(nnx.state(model)))
   cells = [Cell(600, 5, 10, model) for model in ("zeta", "shifted", "qnn")]
+  assert sorted(("lowrank:16", "lowrank:2", "qnn"), key=heads.order)[1] == "lowrank:2"
   assert models_of(cells) == ("qnn", "shifted", "zeta")
   assert plot._styles(models_of(cells))["shifted"] == ("#E69F00", "v")
 
@@ -87,6 +88,7 @@ def test_a_size_behind_the_name_is_the_layer_s(registry):
   cells = [
     Cell(600, 5, 10, model) for model in ("lowrank:16", "zeta", "lowrank:2", "lowrank", "qnn")
   ]
+  assert sorted(("lowrank:16", "lowrank:2", "qnn"), key=heads.order)[1] == "lowrank:2"
   assert models_of(cells) == ("qnn", "lowrank", "lowrank:2", "lowrank:16", "zeta")
   styles = plot._styles(models_of(cells))
   assert len(set(styles.values())) == len(styles) and styles["lowrank"] == ("#56B4E9", "P")

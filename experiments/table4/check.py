@@ -1,5 +1,6 @@
 """What Table 4's configuration must be; the recipe's and Table 5's share most of it."""
 
+import inspect
 from collections.abc import Sequence
 
 import ml_collections
@@ -50,7 +51,20 @@ def block(config: ml_collections.ConfigDict, size: int) -> None:
 
 def memory(hidden: int, models: Sequence[str], classes: int = 10, inputs: int = 784) -> None:
   """InputError if the parameters of one net with so many hidden neurons, as general as QNN, fit no memory."""
-  rank = max(heads.get(model).arguments.get("rank", 0) for model in models)
-  parameters = inputs * hidden + classes * max(packed_size(hidden), rank * (hidden + 1))
+  largest = max(models, key=rank)
+  directions = rank(largest) * (hidden + 1)
+  what = f"hidden = {hidden}"
+  if directions > packed_size(hidden):
+    what = f"the model {largest} with {what}"
+  parameters = inputs * hidden + classes * max(packed_size(hidden), directions)
   # Parameters, the trainer's copy of them with Q in full, and both again while a step is taken.
-  checks.memory(6.0 * 4 * parameters, f"hidden = {hidden}")
+  checks.memory(6.0 * 4 * parameters, what)
+
+
+def rank(model: str) -> int:
+  """Of a head of low rank, its layer's default if the name gives none; 0 of all others."""
+  head = heads.get(model)
+  if head.size != "rank":
+    return 0
+  default = inspect.signature(head.layer.__init__).parameters["rank"].default
+  return head.arguments.get("rank", default)

@@ -59,12 +59,12 @@ def read_paper_table4() -> dict[Cell, Stats]:
 
 def cell_order(cell: Cell) -> tuple:
   """Sort key: small sizes first, then epochs and hidden neurons, then models as in the paper."""
-  return cell.train_size, cell.epochs, cell.hidden, *heads.rank(cell.model)
+  return cell.train_size, cell.epochs, cell.hidden, *heads.order(cell.model)
 
 
 def models_of(cells) -> tuple[str, ...]:
   """The models among the cells: the registered heads in their order, then others by name."""
-  return tuple(sorted({cell.model for cell in cells}, key=heads.rank))
+  return tuple(sorted({cell.model for cell in cells}, key=heads.order))
 
 
 def rows_of(cells) -> tuple[Row, ...]:
