@@ -71,7 +71,8 @@ def table4(
     config.input_shift,
   )
   method, constants = method_of(values), constant_inputs(whole, data.train_images)
-  parts = sharded.parts_of(whole.nets, net_parts, chips)
+  together = per_sample.may_take_kinds(method)
+  parts = sharded.parts_of(whole.nets, net_parts, chips, together)
   make = functools.partial(
     per_sample.make_trainer, method=method, constants=constants, platform=platform
   )
