@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from qnn_jax import heads
+from qnn_jax import heads, layers
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +41,12 @@ def test_every_experiment_is_in_the_table_and_the_other_way_round():
   there = {path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")}
   assert listed == there
   assert there == {path.stem for path in (ROOT / "configs").glob("[a-z]*.py")}
+
+
+@pytest.mark.fast
+def test_every_layer_is_in_the_table():
+  listed = re.findall(r"^\| `(\w+(?:Linear|Conv))` \|", README, re.MULTILINE)
+  assert sorted(listed) == sorted(set(layers.__all__) - {"QuadraticParam"})
 
 
 @pytest.mark.fast

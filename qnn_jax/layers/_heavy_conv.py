@@ -21,8 +21,9 @@ class HeavyConv(Conv):
     rngs: source of the parameters' keys.
     conv: `derivative` (see `qnn_jax.layers`) and every other argument of `nnx.Conv`: padding,
       input_dilation, kernel_dilation, feature_group_count g, use_bias, mask, dtype, param_dtype,
-      precision, kernel_init, bias_init, conv_general_dilated, promote_dtype, preferred_element_type,
-      kernel_metadata, bias_metadata. A mask hides an input of a patch from the quadratic part too.
+      precision, kernel_init, bias_init, conv_general_dilated, promote_dtype,
+      preferred_element_type, kernel_metadata, bias_metadata. A mask hides an input of a patch from
+      the quadratic part too.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: heavy_kernel, kernel
   [*window, c/g, m], bias [m].
