@@ -135,7 +135,7 @@ def with_affine_of(layer: Linear, make: Callable[..., Linear]) -> Any:
   arguments = {name: getattr(layer, name) for name in _OF_THE_CALL}
   arguments["use_bias"] = layer.bias is not None
   starts = {"kernel_init": ZEROS, "rngs": nnx.Rngs(0)}  # nothing is drawn
-  other = make(layer.in_features, layer.out_features, **arguments, **starts)
+  other: Any = make(layer.in_features, layer.out_features, **arguments, **starts)
   other.kernel = layer.kernel.copy()
   if layer.bias is not None:
     other.bias = layer.bias.copy()
