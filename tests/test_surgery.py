@@ -185,7 +185,15 @@ BAD = {
   "a tuple": ({"t.*": "qnn"}, "^t.0 is an entry of a tuple, which cannot be changed: make the tup"),
   "no bias": (
     {"a": functools.partial(HeavyLinear, use_bias=False)},
-    r"^a has a bias of the shape \(3,\), where one layer has None",
+    r"^a has a bias of the shape \(3,\), and the new HeavyLinear has None: a kind must keep",
+  ),
+  "another size": (
+    {"a": lambda n, m, **arguments: HeavyLinear(n, m + 1, **arguments)},
+    r"^a has a kernel of the shape \(3, 3\), and the new HeavyLinear has \(3, 4\): a kind must keep",
+  ),
+  "an instance": (
+    {"a": LORA},
+    "^a: a value of kinds is a layer that is made .* class, LoRALinear, or",
   ),
 }
 
@@ -206,6 +214,36 @@ def test_a_bad_entry_changes_nothing(name):
 def test_kinds_must_say_something(kinds):
   with pytest.raises(InputError, match=r"^kinds must say .* as {'head': 'qnn'}, got "):
     qnn_jax.replace(nnx.Dict(a=linear()), kinds)
+
+
+def test_a_bias_that_was_taken_away_stays_away():
+  """By hand, use_bias still True: nnx.Linear itself then fails an assertion in its call."""
+  model = nnx.Sequential(linear(), nnx.tanh)
+  model.layers[0].bias = None
+  new = qnn_jax.replace(model, {"*": "heavy"})["layers.0"].new
+  assert new.bias is None
+  np.testing.assert_allclose(new(jnp.ones(3)), new.kernel[...].sum(0), rtol=1e-6)
+
+
+def test_rngs_must_be_rngs():
+  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, nnx.Rngs\(0\) say, got 0$"):
+    qnn_jax.replace(nnx.List([linear()]), {"*": "lowrank"}, rngs=0)
+
+
+def test_attention_is_told_why_not():
+  model = nnx.MultiHeadAttention(2, 4, rngs=nnx.Rngs(0))
+  with pytest.raises(
+    InputError, match="are: none; an nnx.LinearGeneral, as attention has them, is"
+  ):
+    qnn_jax.replace(model, {"*": "qnn"})
+
+
+def test_partials_that_say_the_same_agree():
+  plainly = lambda cache: functools.partial(QuadraticLinear, cache=cache)
+  model = nnx.List([linear()])
+  with pytest.raises(InputError, match="let one entry of kinds choose it"):
+    qnn_jax.replace(model, {"0": plainly(False), "*": plainly(True)})
+  assert list(qnn_jax.replace(model, {"0": plainly(False), "*": plainly(False)})) == ["0"]
 
 
 def test_two_entries_may_agree():

@@ -22,7 +22,7 @@ class Exchanged(NamedTuple):
 def replace(
   model: nnx.Module, kinds: Mapping[Where, Kind], *, rngs: nnx.Rngs | None = None
 ) -> dict[str, Exchanged]:
-  """Exchanges layers of a model, in place, for quadratic ones that start with the same outputs.
+  """Exchanges layers of a model, in place, for quadratic ones that by default start with the same outputs.
 
   A new layer takes over the kernel and the bias themselves, the same `nnx.Variable` objects, and all
   attributes of the old: dtypes, precision, strides. Its further parameters are new: with the
@@ -30,8 +30,8 @@ def replace(
   in common. A layer that the model has at several places is exchanged for one at all of them. A
   stack of layers, as `nnx.vmap` makes it, becomes a stack, if its axes are the first.
 
-  A layer's outputs stay as they were, on a CPU under one `jax.jit` to the last bit, since every kind
-  of `heads` starts as the layer that it takes the place of; see docs/layers.md, 'Numbers'. What
+  A layer's outputs stay as they were, on a CPU under one `jax.jit` to the last bit, unless a partial
+  names a start of its own, heavy_init=ones say; for every kind of `heads` starts as the layer that it takes the place of; see docs/layers.md, 'Numbers'. What
   stands behind it XLA may compute in another order: a model's outputs stay to rounding.
 
   It works on a traced model too, inside `nnx.jit`, where XLA chooses on Auto axes how the new
@@ -71,6 +71,8 @@ def replace(
   if not isinstance(model, nnx.Module):
     raise InputError(f"replace changes an nnx.Module, and got {named(type(model))}")
   rngs = nnx.Rngs(0) if rngs is None else rngs
+  if not isinstance(rngs, nnx.Rngs):
+    raise InputError(f"rngs must be an nnx.Rngs, nnx.Rngs(0) say, got {rngs!r}")
   chosen = chosen_of(list(places_of(model)), kinds)
   new: dict[int, nnx.Module] = {}
   for place, kind in chosen:

@@ -71,6 +71,11 @@ def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module
   old: Any = place.module
   form = EXCHANGEABLE[type(old)]
   make: Any = _layer_of(kind, form) if isinstance(kind, str) else kind
+  if isinstance(make, nnx.Module):
+    raise InputError(
+      f"{place.path}: a value of kinds is a layer that is made already; write its class, "
+      f"{type(make).__name__}, or a head's name"
+    )
   if not callable(make):
     raise InputError(
       f"{place.path}: a value of kinds must be a head's name, a layer's class or a function, "
@@ -79,6 +84,8 @@ def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module
   given = set(make.keywords) if isinstance(make, functools.partial) else set()
   sizes, names = _arguments_of(form)
   arguments = {name: getattr(old, name) for name in names - given if hasattr(old, name)}
+  if "use_bias" not in given:  # a bias may have been taken away by hand
+    arguments["use_bias"] = old.bias is not None
   arguments |= {name: _ZEROS for name in ("kernel_init", "bias_init")}  # replaced by the old ones
   if "param_dtype" not in given:
     arguments["param_dtype"] = old.kernel.dtype
@@ -125,6 +132,11 @@ def _stack(place: Place, new) -> tuple[int, ...]:
   for name in _OLD:
     was, now = getattr(old, name), getattr(new, name)
     if (was is None) != (now is None) or (was is not None and was.shape != stack + now.shape):
+      if not stack:
+        raise InputError(
+          f"{place.path} has a {name} of the shape {was and was.shape}, and the new "
+          f"{type(new).__name__} has {now and now.shape}: a kind must keep sizes and bias"
+        )
       raise InputError(
         f"{place.path} has a {name} of the shape {was and was.shape}, where one layer has "
         f"{now and now.shape}: only layers whose first axes are those of a stack can be exchanged"

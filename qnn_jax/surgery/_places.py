@@ -1,6 +1,7 @@
 """Where layers stand in a model, and which of them are chosen."""
 
 import fnmatch
+import functools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ def chosen_of(places: list[Place], kinds: Mapping[Where, Kind]) -> list[tuple[Pl
       raise InputError(_nothing_there(where, places, candidates))
     for place in found:
       before, other = kind_of.setdefault(id(place.module), (where, kind))
-      if other != kind:
+      if not _same(other, kind):
         raise InputError(
           f"{place.path or 'the model'} is to become {named(other)} by {named(before)} and "
           f"{named(kind)} by {named(where)}: let one entry of kinds choose it"
@@ -72,6 +73,14 @@ def chosen_of(places: list[Place], kinds: Mapping[Where, Kind]) -> list[tuple[Pl
   return [
     (place, kind_of[id(place.module)][1]) for place in candidates if id(place.module) in kind_of
   ]
+
+
+def _same(kind: Kind, other: Kind) -> bool:
+  """Whether two kinds are one, or partials that say the same."""
+  if isinstance(kind, functools.partial) and isinstance(other, functools.partial):
+    said = lambda partial: (partial.func, partial.args, partial.keywords)
+    return said(kind) == said(other)
+  return kind == other
 
 
 def _matches(where: Where, place: Place) -> bool:
@@ -100,8 +109,10 @@ def _nothing_there(where, places, candidates) -> str:
       )
   there = [place.path for place in candidates]
   listed = ", ".join(there[:30]) + (f" and {len(there) - 30} more" if len(there) > 30 else "")
+  general = any(isinstance(place.module, nnx.LinearGeneral) for place in places)
   return (
     f"kinds chooses no layer by {named(where)}; those that can be exchanged are: {listed or 'none'}"
+    + ("; an nnx.LinearGeneral, as attention has them, is not" if general else "")
   )
 
 
