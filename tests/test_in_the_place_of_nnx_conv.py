@@ -256,8 +256,8 @@ def test_a_convolution_of_the_user_s_gets_the_arguments_that_flax_gives_it(layer
   calls = []
 
   def noting(x, kernel, strides, padding, **options):
-    options["dimension_numbers"] = tuple(options["dimension_numbers"])
-    calls.append((x.shape, kernel.shape, strides, padding, options))
+    told = options | {"dimension_numbers": tuple(options["dimension_numbers"])}
+    calls.append((x.shape, kernel.shape, strides, padding, told))
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
   for which in (layer, nnx.Conv):
