@@ -140,6 +140,12 @@ class Compiled(NamedTuple):
   seconds: float
 
 
+class Said(NamedTuple):
+  """An event of a group: a line to print, such as how a long training stands."""
+
+  line: str
+
+
 def describe(points: Sequence[Point]) -> str:
   """The axes' values among the points in words: 'model ann, qnn; seed 0 to 12'."""
   parts = []

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from qnn_jax.sweeps import signals
 from qnn_jax.sweeps.launch import Event, Lost, Over, Plan, Waiting
-from qnn_jax.sweeps.points import Compiled, Group, Row, Worked
+from qnn_jax.sweeps.points import Compiled, Group, Row, Said, Worked
 from qnn_jax.sweeps.worker import Ended, Failed, Rows, Started
 
 Watch = Callable[[list[Row]], Iterable[str]]
@@ -52,6 +52,9 @@ def show(
           work.compiled(seconds / max(1, todo.workers))  # they compile side by side
         case Worked(cost, resumed):
           work.worked(cost, progress.tasks[task].elapsed or 0.0, resumed)
+        case Said(line):
+          say(line)
+          continue
         case Rows(rows):
           for line in watch(rows) if watch else ():
             say(line)

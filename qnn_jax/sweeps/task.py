@@ -13,10 +13,10 @@ import ml_collections
 
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps.job import Job
-from qnn_jax.sweeps.points import Compiled, Fields, Group, Point, Row, Worked, in_parts
+from qnn_jax.sweeps.points import Compiled, Fields, Group, Point, Row, Said, Worked, in_parts
 from qnn_jax.sweeps.possible import Possible
 
-Event = Row | list[Row] | Worked | Compiled
+Event = Row | list[Row] | Worked | Compiled | Said
 
 # More runs than anybody waits for; a list of them still fits in memory.
 _MOST_POINTS = 5_000_000
@@ -41,7 +41,7 @@ class Task:
       its only value), and a point has one of them: {"models": "model", "seeds": "seed"}. All other fields of the config are
       part of every point.
     run: runs a group: yields a `Row`, or a list of those that are finished together, as they are
-      finished, and between them `Worked` and `Compiled`. It is called in any process.
+      finished, and between them `Worked`, `Compiled` and `Said`. It is called in any process.
     groups: which points run together as one program, in about `parts` groups of equal cost, in the order
       in which they should run. Called with many parts it must split as finely as it can.
     points: config -> the points as {axis: value}, a field of the config in it being a change of that

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from qnn_jax.errors import InputError, out_of_memory
 from qnn_jax.sweeps import configs, failures, signals
 from qnn_jax.sweeps.job import Job
-from qnn_jax.sweeps.points import Compiled, Group, Row, Worked
+from qnn_jax.sweeps.points import Compiled, Group, Row, Said, Worked
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.task import Task
 
@@ -49,7 +49,7 @@ class Alive(NamedTuple):
   """A message: the worker is at work, and has nothing else to tell."""
 
 
-Event = Started | Rows | Worked | Compiled | Ended | Failed
+Event = Started | Rows | Worked | Compiled | Said | Ended | Failed
 
 
 def run_group(
@@ -75,7 +75,7 @@ def run_group(
   begin, left = time.perf_counter(), len(group.points)
   try:
     for event in task.run(group, job):
-      if isinstance(event, (Worked, Compiled)):
+      if isinstance(event, (Worked, Compiled, Said)):
         yield event
         continue
       rows = [event] if isinstance(event, Row) else list(event)

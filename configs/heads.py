@@ -1,0 +1,51 @@
+"""Which final layer a network should have: dense, quadratic, reduced, Heavy or low rank, at equal size.
+
+Source: none. The paper proposes quadratic final layers for CNNs and does not measure them; this does. An MLP
+and a small CNN on MNIST have the same number of parameters whatever their head: the layer before the head is as
+wide as that asks for. Every head sees the same images in the same order, so that runs differ by seed in pairs.
+
+  python -m experiments.heads                                  300 runs
+  python -m experiments.heads --config=configs/heads.py:smoke  seconds
+  python -m experiments.heads --config=configs/heads.py:rates --sweep=rates --workdir=results/heads-rates
+                                                               whether the rate suits every head
+"""
+
+import ml_collections
+
+from configs import train
+from qnn_jax.errors import InputError
+from qnn_jax.sweeps.configs import product
+
+
+def sweep_rates() -> list[dict]:
+  """Rates around the one below."""
+  return product(learning_rate=(0.0005, 0.001, 0.002, 0.004, 0.008))
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  """Two networks, five heads, three sizes, ten seeds; preset 'rates' has three seeds of its own, 'smoke' takes seconds."""
+  if preset not in ("", "rates", "smoke"):
+    raise InputError(f"configs/heads.py has no preset '{preset}'; choose rates, smoke or none")
+  config = train.get_config()
+  for name in ("network", "head", "train_size", "epochs"):  # axes here, and what `steps` says
+    del config[name]
+  config.networks = ("mlp", "cnn")
+  config.heads = ("ann", "qnn", "rpqnn", "heavy", "lowrank:4")  # differences are to the first
+  config.train_sizes = (500, 2000, 8000)
+  config.seeds = tuple(range(10))
+  config.parameters = 26000  # of every network, to 2 %
+  config.steps = 1600  # of every run: a small set is seen more often than a large one
+  config.learning_rate = 0.002
+  config.schedule = "cosine"
+  config.evaluate_every = 0
+  config.log_every = 0
+  if preset == "rates":
+    config.train_sizes = (2000,)
+    config.seeds = (100, 101, 102)  # none of the seeds above
+  elif preset == "smoke":
+    config.heads = ("ann", "qnn")
+    config.train_sizes = (100,)
+    config.seeds = (0, 1)
+    config.steps = 4
+    config.test_split = "test[:500]"
+  return config

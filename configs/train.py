@@ -1,0 +1,88 @@
+"""A network trained on any data set of images: an MLP or a small CNN, each of whose layers may be quadratic.
+
+Source: none; the paper proposes quadratic final layers for CNNs, and this is where they are tried.
+
+  python -m experiments.train                                    a CNN on 5,000 images of MNIST, 3 epochs
+  python -m experiments.train --config.head=qnn --workdir=results/train-qnn          another head
+  python -m experiments.train --sweep.head=ann,qnn,rpqnn,heavy,lowrank --workdir=results/heads
+  python -m experiments.train --config=configs/train.py:digits   8 x 8 digits, an MLP
+  python -m experiments.train --config=configs/train.py:smoke    seconds, to see that it runs
+
+A config of your own is a file that begins with this one's values and changes some:
+
+  from configs import train
+
+  def get_config(preset=""):
+    config = train.get_config()
+    config.dataset, config.data_dir, config.resize = "tf_flowers", "/data/tfds", (64, 64)
+    return config
+
+Names that it takes: networks mlp and cnn; heads and kinds of layers those of `qnn_jax.heads`; optimisers and
+schedules those of optax; splits as TFDS writes them, "train[:90%]".
+"""
+
+import ml_collections
+
+from qnn_jax.errors import InputError
+
+
+def get_config(preset: str = "") -> ml_collections.ConfigDict:
+  """A CNN on 5,000 images of MNIST; preset 'digits' is the second data set, 'smoke' takes seconds."""
+  if preset not in ("", "digits", "smoke"):
+    raise InputError(f"configs/train.py has no preset '{preset}'; choose digits, smoke or none")
+  config = ml_collections.ConfigDict()
+  # Data: any TFDS data set of images with class labels.
+  config.dataset = "mnist"
+  config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
+  config.train_split = "train"
+  config.validation_split = ""  # for early stopping, such as "train[90%:]" beside "train[:90%]"
+  config.test_split = "test"
+  config.train_size = 5000  # images drawn from the training split, others for each seed; 0: all
+  config.resize = ()  # (height, width): every image is brought to it; (): as they are
+  config.input_shift = 0.5  # inputs are x / 255 - input_shift
+  # The network.
+  config.network = "cnn"  # or mlp
+  config.channels = (8, 16)  # of the convolutions, each 3 x 3 and halved in size behind it; cnn alone
+  config.hidden = (32,)  # neurons of the layers between them and the head
+  config.head = "ann"  # the last layer's kind: ann, qnn, rpqnn, heavy, lowrank, lowrank:8
+  config.hidden_kinds = ("ann",)  # of the hidden layers: one for all, or one a layer
+  config.conv_kinds = ("ann",)  # of the convolutions, likewise
+  config.kernel_size = 3
+  config.activation = "relu"
+  config.parameters = 0  # so many in all, by the width of the last layer before the head; 0: as above
+  config.dtype = "float32"  # of the layers' arithmetic; bfloat16 keeps parameters in float32
+  # The training.
+  config.loss = "softmax"  # or sigmoid, the paper's (25)
+  config.label_smoothing = 0.0
+  config.optimizer = "adamw"
+  config.optimizer_arguments = ""  # others of its arguments: "b1=0.8, nesterov=True"
+  config.learning_rate = 0.001
+  config.quadratic_learning_rate = 0.0  # an own rate for quadratic parameters; 0: the same
+  config.schedule = "constant"
+  config.schedule_arguments = ""
+  config.warmup_steps = 0
+  config.weight_decay = 0.0
+  config.clip = 0.0  # the most that a gradient's norm may be; 0: any
+  config.batch_size = 50
+  config.epochs = 3
+  config.seeds = 1
+  # What is looked at on the way.
+  config.evaluate_every = 1  # epochs between two tests; 0: only in the end
+  config.patience = 0  # tests without a lower validation loss, then it stops; 0: all epochs
+  config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
+  config.checkpoint_seconds = 30.0  # between two checkpoints
+  config.loaders = 0  # processes that decode images; 0: threads do, which is enough for what is in memory
+  config.keep_params = False  # True: DIR/params keeps the trained network, and the last checkpoint stays
+  if preset == "digits":
+    config.dataset = "digits"
+    config.network = "mlp"
+    config.train_size = 0
+    config.epochs = 20
+    config.batch_size = 32
+  elif preset == "smoke":
+    config.train_size = 200
+    config.channels = (4,)
+    config.hidden = (8,)
+    config.epochs = 1
+    config.test_split = "test[:500]"
+  return config

@@ -1,0 +1,94 @@
+"""Heads against the first one, in pairs: the same seed has the same images in the same order."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from qnn_jax.experiment import RunRow
+
+LEVEL = 0.95
+
+
+class Line(NamedTuple):
+  """A network, a head and a size.
+
+  Attributes:
+    network, head, train_size: which.
+    runs: that did not diverge.
+    diverged: that did.
+    accuracy, interval: mean over the seeds in percent, and the half width of its 95 % interval.
+    difference, difference_interval: of the paired differences to the first head, in points; None for that one.
+    p: two-sided, Student's t of the pairs.
+    adjusted: p by Holm's procedure over all lines of the table: at most 0.05 is a difference that chance gives
+      anywhere in such a table in one case out of twenty.
+    parameters: of the network.
+    step_ms, step_mb: medians of a step's time and of its memory.
+  """
+
+  network: str
+  head: str
+  train_size: int
+  runs: int
+  diverged: int
+  accuracy: float | None
+  interval: float | None
+  difference: float | None = None
+  difference_interval: float | None = None
+  p: float | None = None
+  adjusted: float | None = None
+  parameters: int = 0
+  step_ms: float = 0.0
+  step_mb: float = 0.0
+
+
+def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
+  """A line for each network, size and head, in the order of the rows; `first` is what others differ from."""
+  keys = list(dict.fromkeys((row["network"], row["train_size"], row["head"]) for row in rows))
+  accuracies = {
+    key: {row["seed"]: row["accuracy"] for row in rows if _key(row) == key and row["status"] == "ok"}
+    for key in keys
+  }
+  found = []
+  for key in keys:
+    mine = [row for row in rows if _key(row) == key]
+    values = list(accuracies[key].values())
+    line = Line(
+      *(key[0], key[2], key[1], len(values), len(mine) - len(values)),
+      *(statistics.fmean(values) if values else None, _half_width(values)),
+      parameters=mine[0]["parameters"],
+      step_ms=statistics.median(row["step_ms"] for row in mine),
+      step_mb=statistics.median(row["step_mb"] for row in mine),
+    )
+    others = accuracies.get((key[0], key[1], first), {})
+    pairs = [value - others[seed] for seed, value in accuracies[key].items() if seed in others]
+    if key[2] != first and pairs:
+      p = float(stats.ttest_1samp(pairs, 0).pvalue) if len(set(pairs)) > 1 else None
+      line = line._replace(
+        difference=statistics.fmean(pairs), difference_interval=_half_width(pairs), p=p
+      )
+    found.append(line)
+  return _holm(found)
+
+
+def _key(row):
+  return row["network"], row["train_size"], row["head"]
+
+
+def _half_width(values: Sequence[float]) -> float | None:
+  if len(values) < 2:
+    return None
+  t = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)
+  return float(t * statistics.stdev(values) / np.sqrt(len(values)))
+
+
+def _holm(found: list[Line]) -> list[Line]:
+  """Holm (1979): the k-th smallest of m p-values times m - k + 1, and never below one before it."""
+  order = sorted((line.p, place) for place, line in enumerate(found) if line.p is not None)
+  least = 0.0
+  for rank, (p, place) in enumerate(order):
+    least = max(least, min(1.0, p * (len(order) - rank)))
+    found[place] = found[place]._replace(adjusted=least)
+  return found

@@ -1,0 +1,1 @@
+"""A network with quadratic layers, trained on any data set of images."""

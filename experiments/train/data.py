@@ -1,0 +1,72 @@
+"""The splits that a run uses, and sentences for data that it cannot use."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.train.batches import Batches, choose
+from qnn_jax.datasets import Images, open_split
+from qnn_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """What a run trains on and is tested on.
+
+  Attributes:
+    batches: of the training, by step.
+    validation: None where the config names no such split.
+    test: the split that the result is of.
+  """
+
+  batches: Batches
+  validation: Images | None
+  test: Images
+
+  @property
+  def watched(self) -> Images:
+    """The split that is tested on the way."""
+    return self.test if self.validation is None else self.validation
+
+
+def split_of(values: Mapping[str, Any], name: str) -> Images:
+  """The split that the field `name` names; InputError if it is not there."""
+  data_dir, resize = values["data_dir"] or None, tuple(values["resize"]) or None
+  return open_split(values["dataset"], values[name], data_dir, resize=resize)
+
+
+def data_of(values: Mapping[str, Any], seed: int) -> Data:
+  """The data of a run.
+
+  Raises:
+    InputError: a split is missing or unfit, or has fewer images than the config asks for.
+  """
+  train, test = split_of(values, "train_split"), split_of(values, "test_split")
+  validation = split_of(values, "validation_split") if values["validation_split"] else None
+  for other in (test, validation):
+    if other is not None and other.shape != train.shape:
+      raise InputError(
+        f"images of {train.name} are {train.shape} in the split {train.split} and {other.shape} in "
+        f"{other.split}; bring them to one size with --config.resize='(height, width)'"
+      )
+  size = values["train_size"] or len(train)
+  if size > len(train):
+    raise InputError(
+      f"train_size is {size:,}, but the split {train.split} of {train.name} has {len(train):,} images"
+    )
+  if size < values["batch_size"]:
+    raise InputError(
+      f"batch_size is {values['batch_size']}, more than the {size:,} images of the training"
+    )
+  chosen = choose(values["train_size"], len(train), seed)
+  return Data(
+    Batches(train, chosen, seed, values["batch_size"], values["epochs"]), validation, test
+  )
+
+
+def in_order(images: Images, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """All images of a split in parts of at most so many."""
+  for begin in range(0, len(images), size):
+    yield images.batch(np.arange(begin, min(begin + size, len(images))))

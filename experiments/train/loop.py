@@ -1,0 +1,254 @@
+"""A run from its start, or its checkpoint, to its row.
+
+Nothing of a run's numbers hangs on where it was stopped: a step's batch follows from the seed and the step,
+and a checkpoint holds all else, the sums of an unfinished epoch among it.
+"""
+
+import contextlib
+import hashlib
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.train import settings
+from experiments.train.data import data_of, in_order
+from experiments.train.keeper import Keeper, alone_in
+from experiments.train.metrics import Metrics
+from experiments.train.program import TESTED_AT_ONCE, Tested, program_of
+from experiments.train.progress import Progress
+from qnn_jax.sweeps import signals
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Compiled, Group, Point, Row, Said, Worked
+from qnn_jax.sweeps.task import Event
+
+_LOOK = 50  # steps between two looks at the losses
+_MOST_CLASSES = 100  # whose confusions a row holds: their square
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains each point of the group, and tests it."""
+  for point in group.points:
+    folder = job.workdir / "training" / folder_name(point)
+    with alone_in(folder):
+      keeper = Keeper(job.workdir, folder / "checkpoints")
+      try:
+        of_point = _Run(point, job, keeper, folder)
+        yield from of_point.carry_on()
+        yield from of_point.train(group.cost / len(group.points))
+        yield of_point.row()
+      finally:
+        keeper.close()
+      if not job.keep_params:  # the row is on disk
+        keeper.remove()
+
+
+def folder_name(point: Point) -> str:
+  """Of a run, below DIR/training: what it is in words, and a digest of all that it is."""
+  words = [settings.values_of(point)[name] for name in ("network", "head")]
+  words += [f"{n}_{v}" for n, v in point.axes().items() if n not in ("network", "head")]
+  digest = hashlib.sha256(point.text().encode()).hexdigest()[:8]
+  return "-".join([*words, digest]).replace("/", "_").replace(":", "_")
+
+
+class _Run:
+  """One run. Where it is: `state`; `best`, the parameters of the lowest loss, or None; `progress`."""
+
+  def __init__(self, point: Point, job: Job, keeper: Keeper, folder: pathlib.Path):
+    self.point, self.job, self.keeper, self.folder = point, job, keeper, folder
+    self.values = values = settings.values_of(point)
+    self.data = data_of(values, point["seed"])
+    train = self.data.batches.images
+    shape = settings.shape_of(values, train.shape, train.classes, len(self.data.batches))
+    self.program = program_of(shape)
+    self.rates = {name: jnp.float32(values[name]) for name in settings.RATES}
+    self.state: Any = None
+    self.best: Any = None
+    self.progress = Progress()
+    self._told_s = self.program.compiled_s
+    self._step_s: list[float] = []  # a step's seconds, a mean between two looks
+    self._resumed_at = 0
+
+  def carry_on(self) -> Iterator[Event]:
+    """The first state, or that of the newest checkpoint."""
+    self.state = self.program.start(self.point["seed"], self.rates)
+    keeps_best = self.values["patience"] > 0
+    first = {"state": self.state} | ({"best": self.state.params} if keeps_best else {})
+    found = self.keeper.newest(first)
+    if found is not None:
+      arrays, progress = found
+      self.progress = Progress.from_json(progress)
+      arrays = self.program.put(arrays)
+      self.state = arrays["state"]
+      self.best = arrays["best"] if keeps_best and self.progress.best is not None else None
+    self._resumed_at = self.progress.step
+    yield from self._compiled()
+
+  def train(self, cost: float) -> Iterator[Event]:
+    """All steps that are left."""
+    progress, batches = self.progress, self.data.batches
+    cost_of_step = cost / max(1, len(batches))
+    yield Worked(progress.step * cost_of_step, resumed=True)
+    with contextlib.ExitStack() as stack:
+      metrics = None
+      if self.values["log_every"]:
+        metrics = stack.enter_context(Metrics(self.folder, progress.step))
+      pending: list[tuple[Any, Any]] = []
+      saved = looked = time.monotonic()
+      ahead = batches.ahead_from(progress.step, self.values["loaders"])
+      while progress.step < len(batches) and not progress.ended:
+        self.state, *found = self.program.step(self.state, self.rates, *next(ahead))
+        pending.append(tuple(found))
+        progress.step += 1
+        if not (self._look(progress.step) or self.job.stopping):
+          continue
+        self._take(pending)
+        seconds, steps = time.monotonic() - looked, len(pending)
+        if self.program.compiled_s == self._told_s:
+          self._step_s.append(seconds / steps)
+        yield from self._compiled()
+        yield Worked(steps * cost_of_step)
+        pending.clear()
+        line = self._line(seconds / steps) if metrics and self._logs(progress.step) else None
+        if progress.step % batches.an_epoch == 0 and not progress.ended:
+          tested = yield from self._end_epoch()
+          line = line if line is None else line | tested
+        if metrics and line:
+          metrics.write(line)
+        if self.job.stopping or time.monotonic() - saved > self.values["checkpoint_seconds"]:
+          self._save(metrics)
+          saved = time.monotonic()
+        looked = time.monotonic()
+      if self.job.keep_params and progress.step > self._resumed_at:
+        self._save(metrics)
+    if progress.ended.startswith("the loss"):
+      yield Said(f"{self._name()}: {progress.ended}; a lower learning_rate or a clip may help")
+
+  def row(self) -> Row:
+    """What came of it: of the parameters with the lowest validation loss where it looks for them."""
+    if self.best is not None:
+      self.state = self.state._replace(params=self.best)
+    tested = self._test(self.data.test)
+    progress, curve = self.progress, self.progress.curve
+    finite = math.isfinite(tested.loss) and not progress.ended.startswith("the loss")
+    classes = self.program.classes
+    metrics = {
+      "accuracy": round(tested.accuracy, 4) if finite else None,
+      "loss": tested.loss if finite else None,
+      "epochs_run": len(curve),
+      "best_epoch": progress.best_epoch,
+      "parameters": self.program.parameters,
+      "step_ms": round(1000 * statistics.median(self._step_s), 4) if self._step_s else 0.0,
+      "step_mb": round(self.program.step_bytes / 1e6, 3),
+      "ended": progress.ended,
+      "watched": self.data.watched.split,
+      "class_names": list(self.data.test.class_names) if classes <= _MOST_CLASSES else [],
+      "confusion": tested.confusion.ravel().tolist() if classes <= _MOST_CLASSES else [],
+    }
+    for name in ("train_loss", "train_accuracy", "watched_loss", "watched_accuracy"):
+      metrics[f"curve_{name}"] = [line[name] for line in curve]
+    row = Row(self.point, metrics, "ok" if finite else "diverged")
+    if self.job.keep_params:
+      params, description = self.program.kept(self.state)
+      row = row._replace(params=params, network=description)
+    return row
+
+  def _look(self, step: int) -> bool:
+    """Whether the losses so far are looked at: each look waits for the device."""
+    return step % _LOOK == 0 or step % self.data.batches.an_epoch == 0 or self._logs(step)
+
+  def _logs(self, step: int) -> bool:
+    every = self.values["log_every"]
+    return bool(every) and (step % every == 0 or step % self.data.batches.an_epoch == 0)
+
+  def _take(self, pending: list[tuple[Any, Any]]) -> None:
+    found = jax.device_get(pending)
+    losses, right = [float(loss) for loss, _ in found], sum(int(r) for _, r in found)
+    for sums in (self.progress.epoch, self.progress.line):
+      sums.add(losses, right, len(found) * self.data.batches.size)
+    bad = [place for place, loss in enumerate(losses) if not math.isfinite(loss)]
+    if bad:
+      step = self.progress.step - len(losses) + 1 + bad[0]
+      self.progress.ended = f"the loss became {losses[bad[0]]} at step {step}"
+
+  def _line(self, seconds: float) -> dict[str, Any]:
+    progress, an_epoch = self.progress, self.data.batches.an_epoch
+    means = progress.line.means()
+    progress.line = type(progress.line)()
+    return {
+      "step": progress.step,
+      "epoch": progress.step / an_epoch,
+      "time": time.time(),
+      **{f"train_{name}": _finite(value) for name, value in means.items()},
+      "learning_rate": self.program.learning_rate(progress.step - 1, self.rates),
+      "images_per_second": self.data.batches.size / seconds,
+    }
+
+  def _end_epoch(self):
+    """The line of the curve, and early stopping; returns what a line of metrics has of the test."""
+    progress = self.progress
+    number = len(progress.curve) + 1
+    means, progress.epoch = progress.epoch.means(), type(progress.epoch)()
+    line = {f"train_{name}": _finite(value) for name, value in means.items()}
+    line |= {"watched_loss": None, "watched_accuracy": None}
+    every, last = self.values["evaluate_every"], number == self.values["epochs"]
+    found: dict[str, Any] = {}
+    if every and (number % every == 0 or last):
+      tested = self._test(self.data.watched)
+      yield from self._compiled()
+      line |= {"watched_loss": _finite(tested.loss), "watched_accuracy": tested.accuracy}
+      split = "test" if self.data.validation is None else "validation"
+      found = {f"{split}_loss": _finite(tested.loss), f"{split}_accuracy": tested.accuracy}
+      if self.values["patience"]:
+        self._compare(number, tested.loss)
+      yield Said(
+        f"{self._name()}: epoch {number} of {self.values['epochs']}, training loss "
+        f"{means['loss']:.4f}, {split} accuracy {tested.accuracy:.2f} %"
+      )
+    progress.curve.append(line)
+    return found
+
+  def _compare(self, epoch: int, loss: float) -> None:
+    progress = self.progress
+    if progress.best is None or loss < progress.best:
+      progress.best, progress.best_epoch, progress.stale = _finite(loss), epoch, 0
+      self.best = jax.tree.map(jnp.copy, self.state.params)  # the step writes over its own
+      return
+    progress.stale += 1
+    if progress.stale >= self.values["patience"]:
+      progress.ended = f"no lower validation loss since epoch {progress.best_epoch}"
+
+  def _test(self, images) -> Tested:
+    self.job.tell()
+    return self.program.test(self.state, in_order(images, TESTED_AT_ONCE))
+
+  def _save(self, metrics: Metrics | None) -> None:
+    if metrics:
+      metrics.sync()
+    tree = {"state": self.state}
+    if self.values["patience"]:
+      tree["best"] = self.state.params if self.best is None else self.best
+    stopping = self.job.stopping
+    self.keeper.save(self.progress.step, tree, self.progress.as_json(), wait=stopping)
+    self.job.tell()
+    if stopping:
+      signals.check()
+
+  def _compiled(self) -> Iterator[Compiled]:
+    seconds = self.program.compiled_s - self._told_s
+    if seconds > 0:
+      self._told_s = self.program.compiled_s
+      yield Compiled(seconds)
+
+  def _name(self) -> str:
+    axes = ", ".join(f"{name} {value}" for name, value in self.point.axes().items())
+    return f"{self.values['head']}, {axes}" if "head" not in self.point.names else axes
+
+
+def _finite(value: float) -> float | None:
+  return float(value) if math.isfinite(value) else None

@@ -1,0 +1,191 @@
+"""The compiled parts of a training: its start, its step, its test; data parallel over all devices.
+
+The batch is divided among the devices of this process, parameters are whole on each, and XLA adds the
+gradients up. Numbers of a run, its seed and rates, are arguments: runs that differ in them share the program.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from experiments.train import settings
+from experiments.train.settings import Shape
+from qnn_jax import losses, models
+from qnn_jax.training import optimizers
+
+AXIS = "data"
+TESTED_AT_ONCE = 500  # images
+
+
+class State(NamedTuple):
+  """Where a training is: parameters, the model's other variables, and the optimiser's state."""
+
+  params: Any
+  rest: Any
+  optimizer: Any
+
+
+class Tested(NamedTuple):
+  """Of a split: mean loss, accuracy in percent, and confusion [C, C], true classes in rows."""
+
+  loss: float
+  accuracy: float
+  confusion: np.ndarray
+
+
+class Program:
+  """Compiled when they are first called, each once.
+
+  Args:
+    shape: what it hangs on.
+
+  Attributes:
+    parameters: how many the network has.
+    compiled_s: seconds that compiling has taken so far.
+    step_bytes: memory of a step on a device: its arguments, results and what is between; 0 before the first.
+  """
+
+  def __init__(self, shape: Shape):
+    self._shape = shape
+    self._network = models.matched(shape.network, shape.image_shape, shape.classes)
+    self._mesh = Mesh(np.array(jax.local_devices()), (AXIS,), axis_types=(AxisType.Auto,))
+    self._whole = NamedSharding(self._mesh, P())
+    self._parted = NamedSharding(self._mesh, P(AXIS))
+    self._graph, params, _ = self._split(nnx.eval_shape(lambda: self._make(jax.random.key(0))))
+    self.parameters = models.count_parameters(params)
+    self.compiled_s = 0.0
+    self.step_bytes = 0
+    self._compiled: dict[Any, Callable] = {}
+
+  def start(self, seed: int, rates: Mapping[str, Any]) -> State:
+    """The state before the first step."""
+    return self._call(self._start, jax.random.key(seed), rates)
+
+  def step(self, state: State, rates: Mapping[str, Any], images, labels):
+    """(state after a step, whose arrays replace the former's; its mean loss; how many were right)."""
+    images, labels = jax.device_put((images, labels), self._parted)
+    return self._call(self._step, state, rates, images, labels, donate=(0,))
+
+  def test(self, state: State, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Tested:
+    """Of all images of these batches, the model in its evaluation mode.
+
+    A batch has at most `TESTED_AT_ONCE` images.
+    """
+    sums = None
+    for images, labels in batches:
+      count = len(labels)
+      missing = -(-TESTED_AT_ONCE // self._mesh.size) * self._mesh.size - count
+      images = np.pad(images, ((0, missing), *((0, 0),) * 3))
+      labels = np.pad(labels, (0, missing), constant_values=-1)
+      images, labels = jax.device_put((images, labels), self._parted)
+      found = self._call(self._test, state, images, labels)
+      sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+    loss, confusion = jax.tree.map(np.asarray, sums)
+    total = confusion.sum()
+    return Tested(float(loss) / total, 100 * float(np.trace(confusion)) / total, confusion)
+
+  def put(self, tree: Any) -> Any:
+    """Arrays of a checkpoint, whole on every device."""
+    return jax.device_put(tree, self._whole)
+
+  def model(self, state: State) -> nnx.Module:
+    """The network with these parameters."""
+    return nnx.merge(self._graph, state.params, state.rest, copy=True)
+
+  def _make(self, key):
+    dtype = jnp.dtype(self._shape["dtype"])
+    shape = self._shape.image_shape
+    return models.build(
+      self._network, shape, self._shape.classes, dtype=dtype, rngs=nnx.Rngs(key)
+    )
+
+  def _split(self, model):
+    return nnx.split(model, nnx.Param, ...)
+
+  def _optimizer(self, rates) -> optax.GradientTransformation:
+    of, steps = self._shape, self._shape.steps
+    scheduled = lambda rate: optimizers.schedule(
+      of["schedule"],
+      rate,
+      steps,
+      warmup_steps=of["warmup_steps"],
+      arguments=settings.arguments("schedule_arguments", of["schedule_arguments"]),
+    )
+    own = scheduled(rates["quadratic_learning_rate"]) if of.quadratic_rate else None
+    return optimizers.optimizer(
+      of["optimizer"],
+      scheduled(rates["learning_rate"]),
+      arguments=settings.arguments("optimizer_arguments", of["optimizer_arguments"]),
+      weight_decay=rates["weight_decay"] if of.decays else 0.0,
+      quadratic_learning_rate=own,
+      clip=of["clip"],
+    )
+
+  def _start(self, key, rates):
+    _, params, rest = self._split(self._make(key))
+    return State(params, rest, self._optimizer(rates).init(params))
+
+  def _logits(self, model, images):
+    inputs = images.astype(jnp.float32) / 255 - self._shape["input_shift"]
+    return model(inputs).astype(jnp.float32)  # losses and sums in float32, whatever the layers compute in
+
+  def _loss(self, logits, labels):
+    targets = jax.nn.one_hot(labels, self._shape.classes)
+    if smooth := self._shape["label_smoothing"]:
+      targets = optax.smooth_labels(targets, smooth)
+    return losses.by_name(self._shape["loss"])(logits, targets)
+
+  def _step(self, state, rates, images, labels):
+    def mean_loss(params):
+      model = nnx.merge(self._graph, params, state.rest, copy=True)
+      logits = self._logits(model, images)
+      rest = self._split(model)[-1]
+      return self._loss(logits, labels).mean(), ((logits.argmax(-1) == labels).sum(), rest)
+
+    (loss, (right, rest)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    updates, optimizer = self._optimizer(rates).update(grads, state.optimizer, state.params)
+    return State(optax.apply_updates(state.params, updates), rest, optimizer), loss, right
+
+  def _test(self, state, images, labels):
+    model = self.model(state)
+    model.eval()
+    logits, there = self._logits(model, images), labels >= 0
+    # Rows that fill a batch up have no label: their loss may be anything, and does not count.
+    loss = jnp.where(there, self._loss(logits, labels), 0).sum()
+    classes = self._shape.classes
+    confusion = jnp.zeros((classes, classes), jnp.int32)
+    return loss, confusion.at[labels, logits.argmax(-1)].add(there, mode="drop")
+
+  def _call(self, function, *args, donate=()):
+    key = function.__name__
+    if key not in self._compiled:
+      begin = time.perf_counter()
+      jitted = jax.jit(function, donate_argnums=donate, out_shardings=self._whole)
+      compiled = self._compiled[key] = jitted.lower(*args).compile()
+      self.compiled_s += time.perf_counter() - begin
+      if key == "_step":
+        self.step_bytes = _bytes(compiled)
+    return self._compiled[key](*args)
+
+
+@functools.lru_cache(maxsize=4)
+def program_of(shape: Shape) -> Program:
+  """The program, kept for the next runs of the process."""
+  return Program(shape)
+
+
+def _bytes(compiled) -> int:
+  memory = compiled.memory_analysis()
+  if memory is None:  # a back end that does not tell
+    return 0
+  of = lambda name: getattr(memory, f"{name}_size_in_bytes")
+  return of("argument") + of("output") - of("alias") + of("temp")
