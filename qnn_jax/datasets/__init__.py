@@ -2,6 +2,18 @@
 
 from qnn_jax.datasets.clusters import Clusters, make_clusters
 from qnn_jax.datasets.images import Dataset, load_dataset
+from qnn_jax.datasets.splits import Description, Images, describe, open_split
 from qnn_jax.datasets.xor import Xor, make_xor
 
-__all__ = ["Clusters", "Dataset", "Xor", "load_dataset", "make_clusters", "make_xor"]
+__all__ = [
+  "Clusters",
+  "Dataset",
+  "Description",
+  "Images",
+  "Xor",
+  "describe",
+  "load_dataset",
+  "make_clusters",
+  "make_xor",
+  "open_split",
+]

@@ -1,22 +1,21 @@
-"""Data sets that TFDS has prepared: where they are, and what their metadata says, read as plain JSON."""
+"""Data sets that TFDS has prepared: where they are, and what to say of those that cannot be read."""
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 import shlex
 from pathlib import Path
 
+from qnn_jax.datasets import _metadata
 from qnn_jax.errors import InputError
 
 _ROOT = Path(__file__).parents[2]  # of a checkout
 DEFAULT_DATA_DIR = _ROOT / "data" / "tfds"
-SPLITS = ("train", "test")
 
 _KIND = (
-  "load_dataset needs uint8 images of one size in the feature image, class labels in the feature "
-  "label, and the splits train and test"
+  "what is needed is uint8 images in grey, RGB or RGBA with one class label each, of one size unless "
+  "open_split is given a resize"
 )
 
 
@@ -28,17 +27,13 @@ class Prepared:
     name: NAME or NAME/CONFIG.
     data_dir: the TFDS directory.
     folder: of the version, within data_dir.
-    sizes: the numbers of training and of test images.
-    shape: a picture's (height, width, channels), None where the metadata leaves it open.
-    classes: how many there are.
+    metadata: what it says of itself.
   """
 
   name: str
   data_dir: Path
   folder: Path
-  sizes: tuple[int, int] = (0, 0)
-  shape: tuple[int | None, ...] = ()
-  classes: int = 0
+  metadata: _metadata.Metadata = _metadata.Metadata()
 
   def damaged(self, reason: str) -> InputError:
     """The error for files that cannot be read: one sentence, whatever `reason` looks like."""
@@ -97,7 +92,13 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
     raise InputError(
       f"data_dir {data_dir} holds no data set {name}, {there}; {remedy(name, data_dir)}"
     )
-  return _read(Prepared(name, data_dir, versions[max(versions)]))
+  prepared = Prepared(name, data_dir, versions[max(versions)])
+  try:
+    return dataclasses.replace(prepared, metadata=_metadata.read(prepared.folder))
+  except _metadata.Damaged as error:
+    raise prepared.damaged(str(error)) from error
+  except _metadata.Unfit as error:
+    raise prepared.unfit(str(error)) from error
 
 
 def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
@@ -115,9 +116,17 @@ def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
   )
 
 
+def stored(prepared: Prepared) -> int:
+  """How many bytes the data set's files have."""
+  try:
+    return sum(path.stat().st_size for path in prepared.folder.iterdir() if path.is_file())
+  except OSError as error:
+    raise prepared.damaged(str(error)) from error
+
+
 def digest(prepared: Prepared) -> str:
   """SHA-256 over the names and contents of the data set's files, in hexadecimal."""
-  found = hashlib.sha256(b"array cache 2")  # another format of the cache, another digest
+  found = hashlib.sha256(b"array cache 3")  # another format of the cache, another digest
   try:
     for path in sorted(path for path in prepared.folder.iterdir() if path.is_file()):
       with path.open("rb") as stream:
@@ -145,50 +154,3 @@ def _names(data_dir: Path) -> list[str]:
       if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and path.is_dir():
         names.append(str(path.parent.relative_to(data_dir)))
   return sorted(set(names))
-
-
-def _read(prepared: Prepared) -> Prepared:
-  """Fills in what the metadata says."""
-  info, features = (_json(prepared, name) for name in ("dataset_info.json", "features.json"))
-  try:
-    form = info.get("fileFormat", "tfrecord")  # as TFDS understands its absence
-    splits = {
-      split["name"]: sum(map(int, split.get("shardLengths", ()))) for split in info["splits"]
-    }
-    features = features["featuresDict"]["features"]
-    image, label = (features.get(name, {}) for name in ("image", "label"))
-    classes = int(label.get("classLabel", {}).get("numClasses", 0))
-    pixel = image.get("image", {}).get("dtype", "uint8")
-    shape = image.get("image", {}).get("shape", {}).get("dimensions", (-1, -1, -1))
-    shape = tuple(None if int(d) < 0 else int(d) for d in shape)
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise prepared.damaged("its metadata is not as TFDS writes it") from error
-  if form != "array_record":
-    raise prepared.damaged(f"it is in the format {form}, not in array_record")
-  for split in SPLITS:
-    if not splits.get(split):
-      raise prepared.unfit(f"it has no {split} split, only {', '.join(splits) or 'nothing'}")
-  for name, kind, what in (("image", "image", "images"), ("label", "classLabel", "class labels")):
-    if name not in features:
-      raise prepared.unfit(f"it has no feature {name}, only {', '.join(features) or 'nothing'}")
-    if kind not in features[name]:
-      raise prepared.unfit(f"its feature {name} holds no {what}")
-  if classes < 1:
-    raise prepared.unfit("its metadata does not say how many classes there are")
-  if pixel != "uint8" or len(shape) != 3:
-    raise prepared.unfit(f"its images are {pixel} {list(shape)}")
-  train, test = (splits[split] for split in SPLITS)
-  return dataclasses.replace(prepared, sizes=(train, test), shape=shape, classes=classes)
-
-
-def _json(prepared: Prepared, name: str) -> dict:
-  """One file of the metadata; without it TFDS would treat the data set as not prepared yet."""
-  try:
-    content = json.loads((prepared.folder / name).read_text("utf-8"))
-  except FileNotFoundError:
-    raise prepared.damaged(f"it has no {name}") from None
-  except (OSError, RecursionError, ValueError) as error:
-    raise prepared.damaged(f"its {name} cannot be read as JSON, {error}") from error
-  if not isinstance(content, dict):
-    raise prepared.damaged(f"its {name} is not as TFDS writes it")
-  return content

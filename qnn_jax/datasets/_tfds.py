@@ -1,29 +1,29 @@
-"""Decoding with TFDS, without TensorFlow: slow to import, so only a cache miss imports this module."""
+"""Records read and decoded without TensorFlow: slow to import, so only a cache miss imports this module."""
 
 import contextlib
-import itertools
+import dataclasses
+import io
 import warnings
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from qnn_jax.datasets._prepared import SPLITS, Prepared
+from qnn_jax.datasets._cache import Shape
+from qnn_jax.datasets._prepared import Prepared
 from qnn_jax.errors import InputError
-
-Shape = tuple[int, ...]
 
 
 @contextlib.contextmanager
 def quiet():
-  """Silences what TFDS and the libraries below it say about themselves while they are in use."""
+  """Silences what TFDS and the libraries below it say about themselves while they are imported."""
   logger = logging.get_absl_logger()
   disabled = logger.disabled
   with warnings.catch_warnings():
     # Deprecations among third parties are no news for our user, nor a reason to fail for a program
-    # that treats warnings as errors. Some appear at import, some with the first decoded image.
+    # that treats warnings as errors.
     warnings.simplefilter("ignore")
-    logger.disabled = True  # "OpenCV is not installed ...", once a process.
+    logger.disabled = True
     try:
       yield
     finally:
@@ -32,64 +32,158 @@ def quiet():
 
 with quiet():
   import tensorflow_datasets as tfds
+  from array_record.python.array_record_data_source import ArrayRecordDataSource
   from array_record.python.array_record_module import ArrayRecordReader
+  from PIL import Image
   from tensorflow_datasets.proto import tf_example_pb2
 
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name for them
+_CHANNELS = {"1": 1, "L": 1, "RGBA": 4}  # of a picture where the metadata leaves it open; else 3
 
-def decode(prepared: Prepared, label_dtype: np.dtype) -> tuple[list[np.ndarray], Shape]:
-  """Decodes both splits.
 
-  Args:
-    prepared: the data set.
-    label_dtype: of the labels returned.
+@dataclasses.dataclass(frozen=True)
+class _File:
+  """One file of records, as `ArrayRecordDataSource` wants it told."""
 
-  Returns:
-    ([images uint8 [N, n], labels [N], images uint8 [T, n], labels [T]], a picture's shape).
+  filename: str
+  take: int
+  skip: int = 0
 
-  Raises:
-    InputError: the files are damaged, images differ in size, or a label is outside the classes.
+  @property
+  def examples_in_shard(self) -> int:
+    return self.take
+
+
+class Records:
+  """A split whose images are decoded when they are asked for; a copy by pickle opens its own files.
+
+  Attributes:
+    size: how many there are.
+    shape: of a picture, as it is read.
   """
-  found: dict[str, list[np.ndarray]] = {}
-  shape: Any = prepared.shape  # a None gives way to what the first image has
-  try:
-    with quiet():
-      builder = tfds.builder_from_directory(str(prepared.folder))
-      for split in sorted(SPLITS):  # Test first, which is smaller: fails sooner.
-        *found[split], shape = _decode_split(prepared, builder, split, shape, label_dtype)
-  except (InputError, MemoryError):
-    raise
-  # A damaged directory shows itself as whatever the JSON, protobuf, array_record, Pillow or TFDS
-  # readers happen to raise: none of them promises a type.
-  except Exception as error:
-    raise prepared.damaged(str(error)) from error
-  return list(itertools.chain.from_iterable(found[split] for split in SPLITS)), shape
 
+  def __init__(self, prepared: Prepared, split: str, resize: tuple[int, int] | None):
+    """Opens the files lazily; where the metadata leaves a picture's shape open, the first one tells it.
 
-def _decode_split(prepared, builder, split, shape, label_dtype):
-  """(images [size, n], labels [size], shape): None in `shape` is what the first image has there."""
-  size = prepared.sizes[SPLITS.index(split)]
-  # TFDS takes the metadata's word for how many there are. A damaged file fails with its reason below.
-  readers = [ArrayRecordReader(str(path)) for path in builder.info.splits[split].filepaths]
-  stored = sum(reader.num_records() for reader in readers)
-  if stored != size and all(reader.ok() for reader in readers):
-    raise ValueError(f"its {split} split has {stored} images where its metadata says {size}")
-  # Only what is asked for is decoded: of other features some need TensorFlow.
-  raw = tfds.decode.DeserializeMethod.RAW_BYTES
-  source = builder.as_data_source(split, deserialize_method=raw)
-  image_feature = builder.info.features["image"]
-  images, labels = None, np.empty(size, label_dtype)
-  for i, record in enumerate(source):
-    features = tf_example_pb2.Example.FromString(record).features.feature
-    image = image_feature.decode_example_np(features["image"].bytes_list.value[0])
-    label = features["label"].int64_list.value[0]
-    if images is None:
-      shape = tuple(b if a is None else a for a, b in zip(shape, image.shape))
-      images = np.empty((size, np.prod(shape)), np.uint8)
-    if image.shape != shape:
-      raise prepared.unfit(f"its {split} image {i} has the shape {image.shape} and not {shape}")
-    if not 0 <= label < prepared.classes:
-      raise prepared.unfit(
-        f"its {split} image {i} has the label {label}, outside its {prepared.classes} classes"
+    Args:
+      prepared: the data set.
+      split: its name.
+      resize: (height, width) of pictures; None: as they are stored.
+
+    Raises:
+      InputError: the files are damaged.
+    """
+    self._prepared, self._split, self._resize = prepared, split, resize
+    metadata = prepared.metadata
+    lengths = metadata.shards[split]
+    template = tfds.core.ShardedFileTemplate(
+      data_dir=prepared.folder,
+      dataset_name=metadata.files,
+      split=split,
+      filetype_suffix="array_record",
+      template=metadata.templates[split],
+    )
+    self._files = [
+      _File(str(path), length)
+      for path, length in zip(template.sharded_filepaths(len(lengths)), lengths, strict=True)
+    ]
+    self.size = sum(lengths)
+    self._records = ArrayRecordDataSource([file for file in self._files if file.take])
+    shape: Any = metadata.shape if resize is None else (*resize, metadata.shape[2])
+    self._channels = shape[2]
+    if None in shape:
+      with self._told():
+        first = self._image(self._example(self._records[0]))
+      shape = tuple(b if a is None else a for a, b in zip(shape, first.shape))
+      self._channels = shape[2]
+    self.shape: Shape = shape
+
+  def check(self) -> None:
+    """Raises InputError if the files hold other numbers of records than the metadata says."""
+    with self._told():
+      readers = [ArrayRecordReader(file.filename) for file in self._files]
+      stored = sum(reader.num_records() for reader in readers)
+      # A file that is damaged says so, with the reason, when it is read.
+      if stored != self.size and all(reader.ok() for reader in readers):
+        raise ValueError(
+          f"its {self._split} split has {stored} images where its metadata says {self.size}"
+        )
+
+  def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices [B] -> images uint8 [B, h, w, c], labels int32 [B].
+
+    Raises:
+      InputError: a file is damaged, an image has another shape, or a label is outside the classes.
+    """
+    images = np.empty((len(indices), *self.shape), np.uint8)
+    labels = np.empty(len(indices), np.int32)
+    with self._told():
+      for at, (i, record) in enumerate(zip(indices, self._get(indices), strict=True)):
+        example = self._example(record)
+        image = self._image(example)
+        if image.shape != self.shape:
+          raise self._prepared.unfit(
+            f"its {self._split} image {i} has the shape {image.shape} and not {self.shape}"
+          )
+        images[at], labels[at] = image, self._label(example, i)
+    return images, labels
+
+  def labels(self) -> np.ndarray:
+    """int32 [N], read from all records; no image is decoded."""
+    found = np.empty(self.size, np.int32)
+    with self._told():
+      for start in range(0, self.size, 1024):
+        indices = range(start, min(start + 1024, self.size))
+        for i, record in zip(indices, self._get(indices), strict=True):
+          found[i] = self._label(self._example(record), i)
+    return found
+
+  def _get(self, indices) -> Any:
+    return self._records.__getitems__(indices) if len(indices) else []
+
+  @contextlib.contextmanager
+  def _told(self):
+    """Makes one sentence of what goes wrong.
+
+    A damaged directory shows itself as whatever the protobuf, array_record or Pillow readers happen to
+    raise: none of them promises a type.
+    """
+    try:
+      yield
+    except (InputError, MemoryError):
+      raise
+    except Exception as error:
+      raise self._prepared.damaged(str(error) or type(error).__name__) from error
+
+  def _example(self, record: bytes) -> Any:
+    return tf_example_pb2.Example.FromString(record).features.feature
+
+  def _one(self, example, name: str, kind: str) -> Any:
+    values = getattr(example[name], kind).value
+    if len(values) != 1:
+      raise ValueError(f"a record of its {self._split} split has no {name}, or several")
+    return values[0]
+
+  def _image(self, example) -> np.ndarray:
+    """uint8 [h, w, c], in the colours and of the size that are asked for."""
+    content = self._one(example, self._prepared.metadata.image, "bytes_list")
+    with Image.open(io.BytesIO(content)) as image:
+      if image.mode[:1] in ("I", "F"):
+        raise self._prepared.unfit(
+          f"its {self._split} split has images of Pillow's mode {image.mode}"
+        )
+      mode = _MODES[self._channels or _CHANNELS.get(image.mode, 3)]
+      picture: Image.Image = image if image.mode == mode else image.convert(mode)
+      if self._resize is not None:
+        picture = picture.resize(self._resize[::-1], Image.Resampling.BILINEAR)
+      pixels = np.asarray(picture)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+  def _label(self, example, i: int) -> int:
+    label = self._one(example, self._prepared.metadata.label, "int64_list")
+    classes = self._prepared.metadata.classes
+    if not 0 <= label < classes:
+      raise self._prepared.unfit(
+        f"its {self._split} image {i} has the label {label}, outside its {classes} classes"
       )
-    images[i], labels[i] = image.reshape(-1), label
-  return images, labels, shape
+    return label

@@ -74,7 +74,7 @@ def test_damaged_directory(data_dir, tmp_path, name, capfd):
   assert str(data_dir) in message and reason in message
   assert "prepare_mnist.py" in message and "--overwrite" in message
   assert "\n" not in message and ". " not in message  # One sentence.
-  assert not (tmp_path / "cache").exists()
+  assert not list((tmp_path / "cache").glob("*"))
   assert capfd.readouterr() == ("", "")
 
 

@@ -9,7 +9,7 @@ import pytest
 import tiny_tfds
 from tiny_tfds import SHAPE, pictures
 
-from qnn_jax.datasets import Dataset, images, load_dataset
+from qnn_jax.datasets import Dataset, _source, load_dataset
 from qnn_jax.errors import InputError, MissingExtra
 
 LOAD = "import sys; from qnn_jax.datasets import load_dataset; "
@@ -28,10 +28,10 @@ def splits(classes=3, shape=SHAPE):
 def no_decoding(monkeypatch):
   """A function after whose call nothing may be decoded."""
 
-  def decode(prepared):
-    raise AssertionError(f"{prepared.name} is decoded, where the cache has it")
+  def make(source):
+    raise AssertionError(f"{source._split} is decoded, where the cache has it")
 
-  return lambda: monkeypatch.setattr(images, "_decode", decode)
+  return lambda: monkeypatch.setattr(_source.Source, "_make", make)
 
 
 def assert_holds(dataset, written, classes, shape, name="tiny"):
@@ -86,8 +86,7 @@ def test_configurations(tmp_path):
     loaded = load_dataset(name, tmp_path, tmp_path / "cache")
     assert_holds(loaded, splits(classes), classes, SHAPE, name)
   assert {path.name.rsplit("-", 1)[0] for path in (tmp_path / "cache").iterdir()} == {
-    "tiny-small-1.5",
-    "tiny-large",
+    f"tiny-{config}-{split}" for config in ("small-1.5", "large") for split in ("train", "test")
   }
   with pytest.raises(InputError, match="no data set tiny, only tiny/large, tiny/small-1.5; "):
     load_dataset("tiny", tmp_path)
@@ -146,8 +145,8 @@ UNFIT = {
   "no test split": (info(lambda x: x["splits"].pop(1)), "no test split, only train, extra"),
   "no split": (info(lambda x: x["splits"].clear()), "no train split, only nothing"),
   "empty split": (info(lambda x: x["splits"][1].pop("shardLengths")), "no test split"),
-  "no image": (features(lambda x: rename(x, "image", "video")), "no feature image, only label,"),
-  "no label": (features(lambda x: rename(x, "label", "fine")), "no feature label, only image,"),
+  "no image": (features(lambda x: x.pop("image")), "no feature with images, only label, file_name"),
+  "no label": (features(lambda x: x.pop("label")), "no feature with class labels, only image,"),
   "text": (features(lambda x: x.update(image={"text": {}})), "feature image holds no images"),
   "number": (features(lambda x: x.update(label={"tensor": {}})), "label holds no class labels"),
   "classes": (features(lambda x: x["label"]["classLabel"].clear()), "how many classes"),
@@ -156,7 +155,7 @@ UNFIT = {
     features(lambda x: x["image"]["image"].update(shape={"dimensions": ["9", "8", "3"]})),
     "its test image 0 has the shape (8, 8, 3) and not (9, 8, 3)",
   ),
-  "other label": (
+  "label beyond": (
     features(lambda x: x["label"]["classLabel"].update(numClasses="2")),
     "has the label 2, outside its 2 classes",
   ),
@@ -168,6 +167,8 @@ DAMAGED = {
   "fewer": (info(lambda x: x["splits"][1].update(shardLengths=["4"])), "has 5 images where its"),
   "more": (info(lambda x: x["splits"][1].update(shardLengths=["6"])), "has 5 images where its"),
   "sizes": (info(lambda x: x["splits"][1].update(shardLengths=["x"])), "not as TFDS writes it"),
+  "other image": (features(lambda x: rename(x, "image", "x")), "test split has no x, or several"),
+  "other label": (features(lambda x: rename(x, "label", "x")), "test split has no x, or several"),
   "list": (lambda folder: (folder / "features.json").write_text("[]"), "not as TFDS writes it"),
   "features": (lambda folder: (folder / "features.json").unlink(), "has no features.json"),
   "info": (lambda folder: (folder / "dataset_info.json").unlink(), "has no dataset_info.json"),
@@ -192,11 +193,11 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence(tmp_path, name):
   assert str(tmp_path / "tiny" / "1.0.0") in message and reason in message
   assert "\n" not in message and ". " not in message
   if name in UNFIT:
-    assert "load_dataset needs uint8 images of one size" in message
+    assert "what is needed is uint8 images in grey, RGB or RGBA" in message
   else:
     command = "tfds build tiny --file_format=array_record --data_dir="
     assert command in message and "--overwrite" in message
-  assert not (tmp_path / "cache").exists()
+  assert not list((tmp_path / "cache").glob("*"))
 
 
 def test_images_of_unequal_sizes(tmp_path):
@@ -204,7 +205,7 @@ def test_images_of_unequal_sizes(tmp_path):
   pixels, labels = written["test"]
   written["test"] = ([*pixels[:4], pixels[4][:5]], labels)
   tiny_tfds.write(tmp_path, "tiny", written, dimensions=(-1, -1, 3))
-  told = r"its test image 4 has the shape \(5, 8, 3\) and not \(8, 8, 3\)\); load_dataset needs"
+  told = r"its test image 4 has the shape \(5, 8, 3\) and not \(8, 8, 3\)\); what is needed is .* a resize$"
   with pytest.raises(InputError, match=told):
     load_dataset("tiny", tmp_path, tmp_path / "cache")
 
@@ -213,7 +214,9 @@ def test_splits_of_unequal_sizes(tmp_path):
   written = splits()
   written["train"] = pictures(7, 3, (8, 9, 3))
   tiny_tfds.write(tmp_path, "tiny", written, dimensions=(-1, -1, 3))
-  with pytest.raises(InputError, match=r"its train image 0 has the shape \(8, 9, 3\) and not"):
+  with pytest.raises(
+    InputError, match=r"its train images have the shape \(8, 9, 3\), not \(8, 8, 3\)"
+  ):
     load_dataset("tiny", tmp_path, tmp_path / "cache")
 
 

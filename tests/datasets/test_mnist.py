@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from qnn_jax.datasets import Dataset, _tfds, images, load_dataset
+from qnn_jax.datasets import Dataset, _tfds, load_dataset
 
 TRAIN_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -67,14 +67,24 @@ def mnist(race):
 
 @pytest.fixture
 def decodings(mnist, monkeypatch):
-  """Replaces the decoding by a quick one; the list of the directories it was asked for."""
+  """Replaces the decoding by a quick one; the list of the splits and directories it was asked for."""
   asked = []
 
-  def decode(prepared):
-    asked.append(prepared.data_dir)
-    return mnist
+  class Records:
+    shape = mnist.shape
 
-  monkeypatch.setattr(images, "_decode", decode)
+    def __init__(self, prepared, split, resize):
+      asked.append((split, prepared.data_dir))
+      at = 0 if split == "train" else 2
+      self.arrays = mnist[at].reshape(-1, *mnist.shape), mnist[at + 1].astype(np.int32)
+
+    def check(self):
+      pass
+
+    def read(self, indices):
+      return tuple(array[indices] for array in self.arrays)
+
+  monkeypatch.setattr(_tfds, "Records", Records)
   return asked
 
 
@@ -119,9 +129,11 @@ def test_rows_are_pictures_row_by_row(mnist):
 def test_two_processes_race(race):
   cache_dir, reports = race
   assert reports[0][1] == reports[1][1] == HASHES
-  files = list(cache_dir.iterdir())
-  assert len(files) == 1  # One cache, and nothing temporary.
-  assert files[0].stat().st_size == 70_000 * 785 + 16
+  files = sorted(cache_dir.iterdir())
+  assert [path.name.rsplit("-", 1)[0] for path in files] == ["mnist-test", "mnist-train"]
+  for path, size in zip(files, (10_000, 60_000), strict=True):  # Nothing temporary is left.
+    blocks = -(-size // (2**20 // 784))
+    assert path.stat().st_size == size * (784 + 4) + 4 * (blocks + 1) + 44
 
 
 def test_hit_equals_decoding_and_imports_no_tfds(race):
@@ -132,26 +144,27 @@ def test_hit_equals_decoding_and_imports_no_tfds(race):
   assert hashes == reports[0][1]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "empty"])
+@pytest.mark.parametrize("damage", ["truncated", "image", "label", "shape", "longer", "empty"])
 def test_damaged_cache_is_made_again(race, mnist, decodings, tmp_path, damage):
-  original = next(race[0].iterdir())
+  for path in race[0].iterdir():
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+  original = next(race[0].glob("mnist-train-*"))
   cache = tmp_path / original.name
   content = bytearray(original.read_bytes())
   if damage == "truncated":
     content = content[:-1000]
-  elif damage == "flipped":
-    content[12_345_678] ^= 1
   elif damage == "longer":
     content += b"0"
-  else:
+  elif damage == "empty":
     content = b""
+  else:
+    content[{"image": 12_345_678, "label": 60_000 * 786, "shape": -36}[damage]] ^= 1
   cache.write_bytes(content)
-  assert_equal(load_dataset(cache_dir=tmp_path), mnist)
-  assert len(decodings) == 1
-  assert cache.read_bytes() == original.read_bytes()
-  assert_equal(load_dataset(cache_dir=tmp_path), mnist)
-  assert len(decodings) == 1
-  assert list(tmp_path.iterdir()) == [cache]
+  for _ in range(2):
+    assert_equal(load_dataset(cache_dir=tmp_path), mnist)
+    assert [split for split, _ in decodings] == ["train"]
+    assert cache.read_bytes() == original.read_bytes()
+  assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_caller_may_write_into_the_arrays(race, mnist):
@@ -167,7 +180,7 @@ def test_same_content_shares_the_cache_and_other_content_does_not(race, decoding
   info = data_dir / "mnist" / "3.0.1" / "dataset_info.json"
   info.write_text(info.read_text() + "\n")
   load_dataset("mnist", data_dir, cache_dir=data_dir)
-  assert decodings == [data_dir]
+  assert decodings == [("test", data_dir), ("train", data_dir)]
 
 
 def test_unwritable_cache_means_decoding_each_time(mnist, decodings, tmp_path, caplog):
@@ -175,7 +188,7 @@ def test_unwritable_cache_means_decoding_each_time(mnist, decodings, tmp_path, c
   with caplog.at_level(logging.WARNING, logger="qnn_jax"):
     for _ in range(2):
       assert_equal(load_dataset(cache_dir=tmp_path / "file" / "cache"), mnist)
-  assert len(decodings) == 2
+  assert len(decodings) == 4
   messages = [record.getMessage() for record in caplog.records]
   assert len(messages) == 1 and "decoded anew" in messages[0]
 
@@ -184,12 +197,12 @@ def test_default_cache_follows_xdg(decodings, tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path / "home"))
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
   load_dataset()
-  assert len(list((tmp_path / "xdg" / "qnn_jax").iterdir())) == 1
+  assert len(list((tmp_path / "xdg" / "qnn_jax").iterdir())) == 2
   for ignored in ("", "relative"):
     monkeypatch.setenv("XDG_CACHE_HOME", ignored)
     load_dataset()
-  assert len(list((tmp_path / "home" / ".cache" / "qnn_jax").iterdir())) == 1
-  assert len(decodings) == 2
+  assert len(list((tmp_path / "home" / ".cache" / "qnn_jax").iterdir())) == 2
+  assert len(decodings) == 4
 
 
 def test_noise_of_the_readers_stays_silent_only_while_they_read():
