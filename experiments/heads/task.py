@@ -7,6 +7,7 @@ import ml_collections
 
 from experiments.train import task as train
 from experiments.train.loop import run
+from experiments.train.settings import APART
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.possible import SEED, Possible, text, whole
@@ -63,7 +64,7 @@ TASK = Task(
   run,
   train.groups,
   points=points,
-  apart=(*train.APART, "steps"),
+  apart=(*APART, "steps"),
   possible=POSSIBLE,
 )
 

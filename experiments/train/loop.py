@@ -61,7 +61,7 @@ class _Run:
 
   def __init__(self, point: Point, job: Job, keeper: Keeper, folder: pathlib.Path):
     self.point, self.job, self.keeper, self.folder = point, job, keeper, folder
-    self.values = values = settings.values_of(point)
+    self.values = values = settings.values_of(point) | settings.apart_of(job.workdir)
     self.data = data_of(values, point["seed"])
     train = self.data.batches.images
     shape = settings.shape_of(values, train.shape, train.classes, len(self.data.batches))

@@ -50,21 +50,36 @@ class Program:
 
   Attributes:
     parameters: how many the network has.
+    classes: outputs.
     compiled_s: seconds that compiling has taken so far.
     step_bytes: memory of a step on a device: its arguments, results and what is between; 0 before the first.
   """
 
   def __init__(self, shape: Shape):
     self._shape = shape
-    self._network = models.matched(shape.network, shape.image_shape, shape.classes)
+    network = shape.network
+    if network.parameters:
+      network = models.matched(network, shape.image_shape, shape.classes)
+    self._network = network
     self._mesh = Mesh(np.array(jax.local_devices()), (AXIS,), axis_types=(AxisType.Auto,))
     self._whole = NamedSharding(self._mesh, P())
     self._parted = NamedSharding(self._mesh, P(AXIS))
-    self._graph, params, _ = self._split(nnx.eval_shape(lambda: self._make(jax.random.key(0))))
-    self.parameters = models.count_parameters(params)
+    abstract = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+    self._graph = nnx.graphdef(abstract)
+    self.parameters = models.count_parameters(abstract)
+    self.classes = shape.classes
     self.compiled_s = 0.0
     self.step_bytes = 0
     self._compiled: dict[Any, Callable] = {}
+
+  def check(self) -> None:
+    """Looks every name up and traces a step, and computes nothing: InputError for what does not fit."""
+    rates = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in settings.RATES}
+    of = self._shape
+    images = jax.ShapeDtypeStruct((of["batch_size"], *of.image_shape), jnp.uint8)
+    labels = jax.ShapeDtypeStruct((of["batch_size"],), jnp.int32)
+    state = jax.eval_shape(self._start, jax.eval_shape(lambda: jax.random.key(0)), rates)
+    jax.eval_shape(self._step, state, rates, images, labels)
 
   def start(self, seed: int, rates: Mapping[str, Any]) -> State:
     """The state before the first step."""
@@ -97,9 +112,14 @@ class Program:
     """Arrays of a checkpoint, whole on every device."""
     return jax.device_put(tree, self._whole)
 
-  def model(self, state: State) -> nnx.Module:
-    """The network with these parameters."""
-    return nnx.merge(self._graph, state.params, state.rest, copy=True)
+  def kept(self, state: State) -> tuple[Any, dict[str, Any]]:
+    """(parameters as a tree of arrays, what `sweeps.trained` makes the network from)."""
+    params = jax.tree.map(np.asarray, nnx.to_pure_dict(state.params))
+    return params, models.described(self._network, self._shape.image_shape, self.classes)
+
+  def learning_rate(self, step: int, rates: Mapping[str, Any]) -> float:
+    """Of this step, from 0."""
+    return float(self._scheduled(rates["learning_rate"])(step))
 
   def _make(self, key):
     dtype = jnp.dtype(self._shape["dtype"])
@@ -112,22 +132,26 @@ class Program:
     return nnx.split(model, nnx.Param, ...)
 
   def _optimizer(self, rates) -> optax.GradientTransformation:
-    of, steps = self._shape, self._shape.steps
-    scheduled = lambda rate: optimizers.schedule(
-      of["schedule"],
-      rate,
-      steps,
-      warmup_steps=of["warmup_steps"],
-      arguments=settings.arguments("schedule_arguments", of["schedule_arguments"]),
-    )
-    own = scheduled(rates["quadratic_learning_rate"]) if of.quadratic_rate else None
+    of, own = self._shape, None
+    if of.quadratic_rate:
+      own = self._scheduled(rates["quadratic_learning_rate"])
     return optimizers.optimizer(
       of["optimizer"],
-      scheduled(rates["learning_rate"]),
+      self._scheduled(rates["learning_rate"]),
       arguments=settings.arguments("optimizer_arguments", of["optimizer_arguments"]),
       weight_decay=rates["weight_decay"] if of.decays else 0.0,
       quadratic_learning_rate=own,
       clip=of["clip"],
+    )
+
+  def _scheduled(self, rate) -> optax.Schedule:
+    of = self._shape
+    return optimizers.schedule(
+      of["schedule"],
+      rate,
+      of.steps,
+      warmup_steps=of["warmup_steps"],
+      arguments=settings.arguments("schedule_arguments", of["schedule_arguments"]),
     )
 
   def _start(self, key, rates):
@@ -142,7 +166,7 @@ class Program:
     targets = jax.nn.one_hot(labels, self._shape.classes)
     if smooth := self._shape["label_smoothing"]:
       targets = optax.smooth_labels(targets, smooth)
-    return losses.by_name(self._shape["loss"])(logits, targets)
+    return losses.get(self._shape["loss"])(logits, targets)
 
   def _step(self, state, rates, images, labels):
     def mean_loss(params):
@@ -156,7 +180,7 @@ class Program:
     return State(optax.apply_updates(state.params, updates), rest, optimizer), loss, right
 
   def _test(self, state, images, labels):
-    model = self.model(state)
+    model = nnx.merge(self._graph, state.params, state.rest, copy=True)
     model.eval()
     logits, there = self._logits(model, images), labels >= 0
     # Rows that fill a batch up have no label: their loss may be anything, and does not count.

@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import json
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,9 @@ from qnn_jax.sweeps.points import Point
 
 # Fields that are values of a compiled program: a sweep over them compiles once.
 RATES = ("learning_rate", "quadratic_learning_rate", "weight_decay")
+
+# Change no number, so that no run is another one for them: field -> its value where a workdir has none.
+APART = {"log_every": 0, "checkpoint_seconds": 30.0, "loaders": 0}
 
 _OF_NETWORK = ("channels", "hidden", "head", "kernel_size", "activation", "parameters")
 _OF_PROGRAM = (
@@ -48,6 +53,15 @@ class Shape:
 def values_of(point: Point) -> dict[str, Any]:
   """Fields and axes of a point by name."""
   return {**point.fields.values, **point.axes()}
+
+
+def apart_of(workdir: pathlib.Path) -> dict[str, Any]:
+  """The values of `APART` in the workdir's config.json: they are no part of a point."""
+  try:
+    config = json.loads((workdir / "config.json").read_text("utf-8"))
+  except (OSError, ValueError):
+    config = {}
+  return {name: config.get(name, value) for name, value in APART.items()}
 
 
 def network_of(values: Mapping[str, Any]) -> Network:

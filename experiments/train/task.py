@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 
 from experiments.train import settings
 from experiments.train.data import data_of
@@ -30,8 +29,6 @@ from qnn_jax.sweeps.task import Task
 
 AXES = {"seeds": "seed"}
 DTYPES = ("float32", "bfloat16", "float16")
-# Change no number.
-APART = ("log_every", "checkpoint_seconds", "loaders")
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -45,7 +42,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.number(config, "checkpoint_seconds", least=0)
   checks.number(config, "input_shift")
   checks.choice("network", config.network, ("mlp", "cnn"))
-  checks.choice("loss", config.loss, losses.names())
+  checks.choice("loss", config.loss, losses.NAMES)
   checks.choice("dtype", config.dtype, DTYPES)
   if not 0 <= config.label_smoothing < 1:
     raise InputError(f"label_smoothing must be from 0 to below 1, got {config.label_smoothing}")
@@ -82,8 +79,7 @@ def check_values(values: Mapping[str, Any]) -> None:
       f"{values['batch_size']}"
     )
   shape = settings.shape_of(values, train.shape, train.classes, len(data.batches))
-  # Every name of the config is looked up, and nothing is computed.
-  jax.eval_shape(Program(shape).start, 0, {name: np.float32(0.1) for name in settings.RATES})
+  Program(shape).check()
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
@@ -137,5 +133,5 @@ COLUMNS = (
 POSSIBLE = Possible(
   metrics=METRICS, axes={"seed": SEED}, statuses=("ok", "diverged"), measured=MEASURED
 )
-TASK = Task("train", AXES, run, groups, apart=APART, possible=POSSIBLE)
+TASK = Task("train", AXES, run, groups, apart=tuple(settings.APART), possible=POSSIBLE)
 
