@@ -177,7 +177,7 @@ def _init_arguments(layer: type) -> set[str]:
 
 # The colours are Okabe and Ito's, told apart with any colour vision; the markers help in grey.
 _AFFINE = {"kernel_init": as_drawn, "bias_init": as_drawn}
-register(Head("ann", layers.AffineLinear, _AFFINE, "ANN", "#0072B2", "o"))
+register(Head("ann", layers.AffineLinear, _AFFINE, "ANN", "#0072B2", "o", conv=nnx.Conv))
 register(
   Head(
     "qnn",

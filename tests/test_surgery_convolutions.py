@@ -1,5 +1,7 @@
 """replace and the look inside, on convolutions."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from flax import nnx
 import qnn_jax
 from qnn_jax import InputError, heads, inspect
 
-NAMES = [name for name in heads.names() if heads.get(name).conv is not None]
+NAMES = [name for name in heads.names() if heads.get(name).conv not in (None, nnx.Conv)]
 every_kind = pytest.mark.parametrize("name", NAMES)
 outputs = nnx.jit(lambda model, x: model(x))
 normal = jax.nn.initializers.normal(0.5)
@@ -88,15 +90,17 @@ def test_the_last_convolution_and_the_last_linear_in_one_call(name):
 @pytest.mark.parametrize(
   "kind, told",
   [
-    ("ann", "^the head 'ann' has no convolution; choose another kind for nnx.Conv$"),
+    ("flat", "^the head 'flat' has no convolution; choose another kind for nnx.Conv$"),
     (
       qnn_jax.QuadraticLinear,
       "^0: QuadraticLinear cannot be made with the arguments of nnx.Conv: ",
     ),
   ],
-  ids=["ann", "linear"],
+  ids=["flat", "linear"],
 )
-def test_a_kind_that_is_no_convolution(kind, told):
+def test_a_kind_that_is_no_convolution(kind, told, monkeypatch):
+  flat = dataclasses.replace(heads.get("heavy"), name="flat", title="Flat", conv=None)
+  monkeypatch.setattr(heads, "_HEADS", heads._HEADS | {"flat": flat})
   with pytest.raises(InputError, match=told):
     qnn_jax.replace(nnx.List([conv()]), {"0": kind})
 

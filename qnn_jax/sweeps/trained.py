@@ -28,7 +28,7 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
       train_size=600, epochs=20, hidden=10, seed=3, and learning_rate=0.02, say, if that was swept.
 
   Returns:
-    A `Classifier`, or a single layer where the experiment trains one.
+    A `Classifier`, `Mlp` or `ConvNet`, or a single layer where the experiment trains one.
 
   Raises:
     InputError: no point with kept parameters has these values, or several have.
@@ -82,8 +82,9 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
 def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
   """The module that `Row.network` describes, with these parameters.
 
-  A description has either 'layer', a head's name, with in_features and out_features; or the
-  arguments of `models.Classifier`. 'dtype' is the parameters'.
+  A description has either 'layer', a head's name, with in_features and out_features; or 'kind' and the
+  rest of what `models.described` gives; or the arguments of `models.Classifier`. 'dtype' is the
+  parameters'.
   """
   described = dict(network)
   dtype = jnp.dtype(described.pop("dtype", "float32"))
@@ -92,6 +93,12 @@ def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
       described["layer"], described["in_features"], described["out_features"],
       param_dtype=dtype, rngs=nnx.Rngs(0),
     )  # fmt: skip
+  elif "kind" in described:
+    shape, classes = described.pop("image_shape"), described.pop("classes")
+    described_network = models.Network(**described)
+    make = lambda: models.build(
+      described_network, shape, classes, param_dtype=dtype, rngs=nnx.Rngs(0)
+    )
   else:
     as_given: dict[str, Any] = {
       k: tuple(v) if isinstance(v, list) else v for k, v in described.items()

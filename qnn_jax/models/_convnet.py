@@ -1,0 +1,91 @@
+"""A small CNN: convolutions with pooling, hidden layers and a head, each of a kind chosen by name."""
+
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+
+from qnn_jax.errors import InputError
+from qnn_jax.models import _layer
+from qnn_jax.models._classifier import Classifier
+
+
+class ConvNet(nnx.Module):
+  """Convolutions and a classifier behind them: images [..., h, w, c] -> logits [..., classes].
+
+  Behind each convolution stand the activation and a max pooling, behind each hidden layer the
+  activation. A convolution has stride 1 and padding 'SAME', so that the pooling alone makes images
+  smaller: h and w are divided by `pool`, and what is left over at the end is dropped.
+
+  Args:
+    image_shape: (h, w, c).
+    channels: of each convolution in turn, at least one convolution.
+    hidden: neurons of the hidden layer, or of each in turn; () for none.
+    classes: outputs.
+    head: kind of the last layer, any that `heads` knows: ann, qnn, rpqnn, heavy, lowrank:8.
+    conv_kind: kind of the convolutions, one name for all or one each; ann is `nnx.Conv`.
+    hidden_kind: kind of the hidden layers, likewise.
+    kernel_size: of every convolution, in pixels; odd or even.
+    pool: pixels a side that a pooling makes one of; 1 for none.
+    activation: one of `models.ACTIVATIONS`.
+    dtype: of the computation, say jnp.bfloat16; None: as the parameters and images are.
+    param_dtype: of the parameters.
+    rngs: source of the parameters' keys.
+
+  Raises:
+    InputError: a size below 1; more poolings than the image has pixels for; an unknown head or
+      activation, or a head without a convolution; and images of another shape.
+  """
+
+  def __init__(
+    self,
+    image_shape: Sequence[int],
+    channels: int | Sequence[int],
+    hidden: int | Sequence[int],
+    classes: int,
+    head: str,
+    *,
+    conv_kind: str | Sequence[str] = "ann",
+    hidden_kind: str | Sequence[str] = "ann",
+    kernel_size: int = 3,
+    pool: int = 2,
+    activation: str = "relu",
+    dtype=None,
+    param_dtype=jax.numpy.float32,
+    rngs: nnx.Rngs,
+  ):
+    self.image_shape = h, w, c = _layer.image_sizes(image_shape)
+    channels = _layer.widths("channels", channels)
+    if not channels:
+      raise InputError("channels must have a number for each convolution, (16, 32) say, got ()")
+    conv_kinds = _layer.kinds("conv_kind", conv_kind, "channels", channels)
+    self.kernel_size = _layer.at_least_one("kernel_size", kernel_size)
+    self.pool = _layer.at_least_one("pool", pool)
+    shrunk = self.pool ** len(channels)
+    if min(h, w) < shrunk:
+      raise InputError(
+        f"{len(channels)} convolutions with pool {pool} leave nothing of an image {h} x {w}: it must be "
+        f"at least {shrunk} x {shrunk}, or take fewer channels or a smaller pool"
+      )
+    options = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    window = (self.kernel_size, self.kernel_size)
+    self.convolutions = nnx.List(
+      [
+        _layer.make_conv(kind, n, m, window, **options)
+        for kind, n, m in zip(conv_kinds, (c, *channels), channels)
+      ]
+    )
+    features = (h // shrunk) * (w // shrunk) * channels[-1]
+    self.classifier = Classifier(
+      features, hidden, classes, head, hidden_kind=hidden_kind, activation=activation, **options
+    )
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    _layer.check_images("ConvNet", images, self.image_shape)
+    activation = _layer.activation(self.classifier.activation)
+    window = (self.pool, self.pool)
+    x = images
+    for convolution in self.convolutions:
+      x = activation(convolution(x))
+      x = nnx.max_pool(x, window, strides=window)
+    return self.classifier(x.reshape(*images.shape[:-3], -1))
