@@ -1,0 +1,146 @@
+"""A training that is stopped anywhere carries on with the numbers of the undisturbed one, to the last bit."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from command_line import ROOT
+from trainings import metrics, numbers, parameters, small, train
+
+from experiments.train import program
+from experiments.train.metrics import Metrics, read
+
+# With early stopping: the best parameters, and the optimiser's momentum, are part of a checkpoint.
+CHANGES = {
+  "validation_split": "train[1000:1100]",
+  "patience": 5,
+  "optimizer": "sgd",
+  "optimizer_arguments": "momentum=0.9",
+  "learning_rate": 0.05,
+}
+
+
+class Killed(BaseException):
+  """No Exception, so that nothing on the way takes it for a failure."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("undisturbed")
+  train(small(**CHANGES), workdir)
+  return workdir
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+  """Kills a training before its n-th steps, counted over all attempts; what it returns grows by a step."""
+  step, done = program.Program.step, []
+
+  def kill(*steps):
+    def dying(self, *args):
+      done.append(None)
+      if len(done) in steps:
+        raise Killed
+      return step(self, *args)
+
+    monkeypatch.setattr(program.Program, "step", dying)
+    return done
+
+  return kill
+
+
+def same(one, other):
+  ours, theirs = parameters(one), parameters(other)
+  assert ours.keys() == theirs.keys()
+  for path, value in ours.items():
+    np.testing.assert_array_equal(value, theirs[path], err_msg=str(path))
+  assert numbers(one) == numbers(other)
+  steps = [line["step"] for line in metrics(one)]
+  assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1000.0], ids=["checkpoints", "none"])
+def test_killed_at_two_steps(seconds, undisturbed, tmp_path, killed_at):
+  config = small(checkpoint_seconds=seconds, **CHANGES)
+  done = killed_at(6, 12)
+  for _ in range(2):
+    with pytest.raises(Killed):
+      train(config, tmp_path)
+  train(config, tmp_path)
+  # 12 steps, and those done again: from the beginning each time, or from the checkpoints at 4 and 8.
+  assert len(done) == (6 + 6 + 12 if seconds else 12 + (6 - 4) + (10 - 9 + 1))
+  same(tmp_path, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
+  undisturbed, tmp_path, killed_at, caplog
+):
+  config = small(checkpoint_seconds=0.0, **CHANGES)
+  killed_at(9)
+  with pytest.raises(Killed):
+    train(config, tmp_path)
+  (folder,) = (tmp_path / "training").glob("*/checkpoints")
+  newest = max((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+  for path in newest.rglob("*"):
+    if path.is_file():
+      path.write_bytes(b"")
+  train(config, tmp_path)
+  told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+  assert len(told) == 1 and "is damaged" in told[0] and "the run begins earlier" in told[0]
+  assert (tmp_path / "damaged" / newest.name).is_dir()
+  same(tmp_path, undisturbed)
+
+
+def test_a_line_of_metrics_that_was_cut_off(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  with Metrics(tmp_path, 0) as lines:
+    for step in (1, 2, 3):
+      lines.write({"step": step, "train_loss": 0.5})
+  path.write_bytes(path.read_bytes()[:-5])
+  assert [line["step"] for line in read(path)] == [1, 2]
+  with Metrics(tmp_path, 1) as lines:
+    lines.write({"step": 2, "train_loss": 0.25})
+  assert [(line["step"], line["train_loss"]) for line in read(path)] == [(1, 0.5), (2, 0.25)]
+  assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+
+
+def test_sigkill(tmp_path):
+  """A real process, killed while it trains; then SIGTERM, which saves; then to its end."""
+  command = [
+    *(sys.executable, "-m", "experiments.train", "--config=configs/train.py:smoke"),
+    *("--config.network=mlp", "--config.epochs=60", "--config.train_size=200", "--config.head=qnn"),
+    *("--config.hidden=(4,)", "--config.checkpoint_seconds=0.05", "--config.log_every=1"),
+    *("--config.keep_params", "--config.evaluate_every=0", "--config.test_split=test[:100]"),
+  ]
+  env = {**os.environ, "PYTHONPATH": str(ROOT)}
+  start = lambda place: subprocess.Popen(
+    [*command, f"--workdir={tmp_path / place}"], cwd=ROOT, env=env, stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT, text=True,
+  )  # fmt: skip
+  for number in (signal.SIGKILL, signal.SIGTERM):
+    process = start("killed")
+    before = _steps(tmp_path / "killed")
+    while process.poll() is None and _steps(tmp_path / "killed") < before + 15:
+      time.sleep(0.01)
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode in (-number, 128 + number)
+  for place in ("killed", "whole"):
+    process = start(place)
+    out, _ = process.communicate()
+    assert process.returncode == 0, out
+  same(tmp_path / "killed", tmp_path / "whole")
+
+
+def _steps(workdir: pathlib.Path) -> int:
+  try:
+    (path,) = (workdir / "training").glob("*/metrics.jsonl")
+    return json.loads(path.read_text("utf-8").splitlines()[-1])["step"]
+  except (ValueError, IndexError, OSError):
+    return 0

@@ -1,0 +1,50 @@
+"""Small trainings, for the tests of experiments.train."""
+
+import json
+
+import numpy as np
+from in_process import run
+
+from configs.train import get_config
+from experiments.train.__main__ import EXPERIMENT
+from qnn_jax.sweeps.trained import load_model
+
+# Seconds of a step's numbers, which differ from run to run.
+_MEASURED = ("time", "images_per_second")
+
+
+def small(**changes):
+  """A quadratic MLP on 64 images of MNIST, 3 epochs of 4 steps."""
+  config = get_config("smoke")
+  config.network = "mlp"
+  small_ones = {
+    "train_split": "train[:1000]", "test_split": "test[:100]", "hidden": (4,), "head": "qnn",
+    "train_size": 70, "batch_size": 16, "epochs": 3, "log_every": 3, "keep_params": True,
+  }  # fmt: skip
+  config.update(small_ones | changes)
+  return config
+
+
+def train(config, workdir, swept=None):
+  """Runs it; returns the groups that ran."""
+  return run(EXPERIMENT, config, workdir, swept)
+
+
+def metrics(workdir):
+  """The lines of the only run's metrics.jsonl."""
+  (path,) = (workdir / "training").glob("*/metrics.jsonl")
+  return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def numbers(workdir):
+  """`metrics` without times."""
+  lines = metrics(workdir)
+  return [{k: v for k, v in line.items() if k not in _MEASURED} for line in lines]
+
+
+def parameters(workdir, **point):
+  """The bytes of every parameter of a kept network."""
+  from flax import nnx
+
+  state = nnx.to_flat_state(nnx.state(load_model(workdir, **point)))
+  return {path: np.asarray(leaf[...]) for path, leaf in state}
