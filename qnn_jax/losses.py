@@ -4,6 +4,8 @@ The mean or the sum over a batch is the caller's, as in optax. The activation th
 is part of it: these take logits, so that a sigmoid that saturates costs no accuracy.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -76,6 +78,48 @@ def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   0.6931
   """
   return optax.softmax_cross_entropy(*_same_shape("softmax_cross_entropy", logits, targets))
+
+
+NAMES = ("softmax", "sigmoid")
+
+
+def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """A classification loss by its name: (logits [..., C], labels) -> loss [...] in nats, float32 at least.
+
+  The labels are whole numbers [...] from 0 to C - 1, or rows [..., C], one-hot say; of a whole number
+  outside, the row is zero. Logits of 16 bits become float32 before the loss.
+
+  Args:
+    name: "softmax", `softmax_cross_entropy`; "sigmoid", `sigmoid_cross_entropy`, the papers'.
+    label_smoothing: a, from 0 to below 1: labels y become (1 - a) y + a / C for softmax, and
+      (1 - a) y + a / 2 for sigmoid, where every class is a question by itself.
+
+  Raises:
+    InputError: an unknown name, a smoothing out of range; when called, labels of another shape.
+
+  >>> loss = get("softmax")
+  >>> loss(jnp.zeros((2, 4), jnp.bfloat16), jnp.array([0, 3])).round(4).tolist()
+  [1.3863, 1.3863]
+  """
+  if name not in NAMES:
+    raise InputError(f"unknown loss {name!r}; choose one of {', '.join(NAMES)}")
+  if not 0 <= label_smoothing < 1:
+    raise InputError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
+  form = softmax_cross_entropy if name == "softmax" else sigmoid_cross_entropy
+
+  def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    classes = logits.shape[-1]
+    if jnp.issubdtype(labels.dtype, jnp.integer) and labels.ndim == logits.ndim - 1:
+      labels = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+    targets = labels.astype(logits.dtype)
+    if label_smoothing:
+      every = 1 / (classes if name == "softmax" else 2)
+      targets = (1 - label_smoothing) * targets + label_smoothing * every
+    return form(logits, targets)
+
+  return loss
 
 
 def _same_shape(loss, outputs, targets):
