@@ -104,8 +104,8 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
 def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
   """The end of an error's sentence: what would be right, and how to get there."""
   # The script is in a checkout, not in the package.
-  if name == "mnist" and (_ROOT / "scripts" / "prepare_mnist.py").is_file():
-    command = "python scripts/prepare_mnist.py"
+  if (_ROOT / "scripts" / "prepare.py").is_file():
+    command = f"python scripts/prepare.py {shlex.quote(name)}"
   else:
     command = f"tfds build {shlex.quote(name)} --file_format=array_record"
   command += f" --data_dir={shlex.quote(str(data_dir))}" + overwrite * " --overwrite"

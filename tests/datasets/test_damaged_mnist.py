@@ -72,7 +72,7 @@ def test_damaged_directory(data_dir, tmp_path, name, capfd):
     load_dataset("mnist", data_dir, cache_dir=tmp_path / "cache")
   message = str(caught.value)
   assert str(data_dir) in message and reason in message
-  assert "prepare_mnist.py" in message and "--overwrite" in message
+  assert "scripts/prepare.py mnist " in message and "--overwrite" in message
   assert "\n" not in message and ". " not in message  # One sentence.
   assert not list((tmp_path / "cache").glob("*"))
   assert capfd.readouterr() == ("", "")
@@ -96,7 +96,7 @@ def test_no_mnist_there(tmp_path, name, reason):
     load_dataset("mnist", tmp_path / name, cache_dir=tmp_path)
   message = str(caught.value)
   assert str(tmp_path / name) in message and reason in message
-  assert "leave data_dir out" in message and "prepare_mnist.py" in message
+  assert "leave data_dir out" in message and "scripts/prepare.py mnist" in message
 
 
 def test_no_checkout(tmp_path, monkeypatch):
@@ -115,5 +115,5 @@ def test_no_checkout(tmp_path, monkeypatch):
 
 def test_a_checkout_without_its_data(tmp_path, monkeypatch):
   monkeypatch.setattr(_prepared, "DEFAULT_DATA_DIR", tmp_path / "gone")
-  with pytest.raises(InputError, match="`python scripts/prepare_mnist.py --data_dir=DIR` makes$"):
+  with pytest.raises(InputError, match="`python scripts/prepare.py mnist --data_dir=DIR` makes$"):
     load_dataset(cache_dir=tmp_path)

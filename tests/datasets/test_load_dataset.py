@@ -195,7 +195,7 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence(tmp_path, name):
   if name in UNFIT:
     assert "what is needed is uint8 images in grey, RGB or RGBA" in message
   else:
-    command = "tfds build tiny --file_format=array_record --data_dir="
+    command = "`python scripts/prepare.py tiny --data_dir="
     assert command in message and "--overwrite" in message
   assert not list((tmp_path / "cache").glob("*"))
 
@@ -226,9 +226,9 @@ def test_no_such_data_set(tmp_path):
   tiny_tfds.write(tmp_path, "tiny", splits())
   tiny_tfds.write(tmp_path, "wide/x", splits())
   (tmp_path / "downloads" / "extracted").mkdir(parents=True)
-  with pytest.raises(InputError, match="no data set cifar, only tiny, wide/x; .* `tfds build cif"):
+  with pytest.raises(InputError, match="no data set cifar, only tiny, wide/x; .*prepare.py cif"):
     load_dataset("cifar", tmp_path)
-  with pytest.raises(InputError, match="holds no data set cifar, only mnist"):
+  with pytest.raises(InputError, match="holds no data set cifar, only digits, mnist"):
     load_dataset("cifar")
 
 
