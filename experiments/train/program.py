@@ -163,10 +163,8 @@ class Program:
     return model(inputs).astype(jnp.float32)  # losses and sums in float32, whatever the layers compute in
 
   def _loss(self, logits, labels):
-    targets = jax.nn.one_hot(labels, self._shape.classes)
-    if smooth := self._shape["label_smoothing"]:
-      targets = optax.smooth_labels(targets, smooth)
-    return losses.get(self._shape["loss"])(logits, targets)
+    of = self._shape
+    return losses.get(of["loss"], label_smoothing=of["label_smoothing"])(logits, labels)
 
   def _step(self, state, rates, images, labels):
     def mean_loss(params):

@@ -43,7 +43,7 @@ def optimizer(
   learning_rate: Rate,
   *,
   arguments: Arguments = NO_ARGUMENTS,
-  weight_decay: float | None = None,
+  weight_decay: float | jax.Array | None = None,
   quadratic_learning_rate: Rate | None = None,
   clip: float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
@@ -249,7 +249,7 @@ def _with_decay(name, make, parameters, rate, arguments, weight_decay):
       arguments["weight_decay"] = weight_decay
     if mask is not None:
       arguments.setdefault(mask, matrices)
-  elif weight_decay:
+  elif weight_decay is not None and not (isinstance(weight_decay, int | float) and weight_decay == 0):
     taken_off = (
       (lambda step: -weight_decay * rate(step)) if callable(rate) else -weight_decay * rate
     )
