@@ -23,7 +23,7 @@ def sweep_rates() -> list[dict]:
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
-  """Two networks, five heads, three sizes, ten seeds; preset 'rates' has three seeds of its own, 'smoke' takes seconds."""
+  """Two networks, five heads, three sizes, ten seeds; preset 'rates' holds the test images out, 'smoke' takes seconds."""
   if preset not in ("", "rates", "smoke"):
     raise InputError(f"configs/heads.py has no preset '{preset}'; choose rates, smoke or none")
   config = train.get_config()
@@ -32,7 +32,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.networks = ("mlp", "cnn")
   config.heads = ("ann", "qnn", "rpqnn", "heavy", "lowrank:4")  # differences are to the first
   config.train_sizes = (500, 2000, 8000)
-  config.seeds = tuple(range(10))
+  config.seeds = 10
   config.parameters = 26000  # of every network, to 2 %
   config.steps = 1600  # of every run: a small set is seen more often than a large one
   config.learning_rate = 0.002
@@ -41,11 +41,13 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.log_every = 0
   if preset == "rates":
     config.train_sizes = (2000,)
-    config.seeds = (100, 101, 102)  # none of the seeds above
+    config.seeds = 3
+    # A rate is not chosen by the images that the table is of.
+    config.train_split, config.test_split = "train[:50000]", "train[50000:]"
   elif preset == "smoke":
     config.heads = ("ann", "qnn")
     config.train_sizes = (100,)
-    config.seeds = (0, 1)
+    config.seeds = 2
     config.steps = 4
     config.test_split = "test[:500]"
   return config

@@ -30,7 +30,7 @@ def _markdown(config, found):
     f"# Final layers of equal size on {config.dataset}",
     "",
     f"Every network has {config.parameters:,} parameters to 2 %, and is trained for {config.steps:,} steps of "
-    f"{config.batch_size} images; {len({*_seeds(config)})} seeds. `+-` is the half width of a 95 % interval "
+    f"{config.batch_size} images; {config.seeds} seeds. `+-` is the half width of a 95 % interval "
     f"of the mean. The difference is to {first}, seed by seed, in points of accuracy; a star is one that "
     "stays at 5 % by Holm's procedure over all of them.",
   ]
@@ -79,7 +79,7 @@ def draw(config: ml_collections.ConfigDict, found: Sequence[Line]) -> Figure:
   figure, axes = panels.figure_with_panels(
     "What a quadratic final layer changes, at equal size",
     f"Test accuracy on {config.dataset.upper()} less that of the same network with a dense head ({first}), "
-    f"seed by seed, {len({*_seeds(config)})} seeds; bars: 95 % intervals. All networks have about "
+    f"seed by seed, {config.seeds} seeds; bars: 95 % intervals. All networks have about "
     f"{config.parameters:,} parameters.",
     [f"{_TITLES[n]}: points more than {first}" for n in networks],
     width=4.6,
@@ -111,6 +111,3 @@ def draw(config: ml_collections.ConfigDict, found: Sequence[Line]) -> Figure:
   panels.legend_below(figure, handles, [look.title for look in looks])
   return figure
 
-
-def _seeds(config):
-  return range(config.seeds) if isinstance(config.seeds, int) else config.seeds
