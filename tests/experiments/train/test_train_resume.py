@@ -18,7 +18,7 @@ from experiments.train.metrics import Metrics, read
 
 # With early stopping: the best parameters, and the optimiser's momentum, are part of a checkpoint.
 CHANGES = {
-  "validation_split": "train[1000:1100]",
+  "validation_split": "test[100:200]",
   "patience": 5,
   "optimizer": "sgd",
   "optimizer_arguments": "momentum=0.9",
