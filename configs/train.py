@@ -42,14 +42,19 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.input_shift = 0.5  # inputs are x / 255 - input_shift
   # The network.
   config.network = "cnn"  # or mlp
-  config.channels = (8, 16)  # of the convolutions, each 3 x 3 and halved in size behind it; cnn alone
+  config.channels = (
+    8,
+    16,
+  )  # of the convolutions, each 3 x 3 and halved in size behind it; cnn alone
   config.hidden = (32,)  # neurons of the layers between them and the head
   config.head = "ann"  # the last layer's kind: ann, qnn, rpqnn, heavy, lowrank, lowrank:8
   config.hidden_kinds = ("ann",)  # of the hidden layers: one for all, or one a layer
   config.conv_kinds = ("ann",)  # of the convolutions, likewise
   config.kernel_size = 3
   config.activation = "relu"
-  config.parameters = 0  # so many in all, by the width of the last layer before the head; 0: as above
+  config.parameters = (
+    0  # so many in all, by the width of the last layer before the head; 0: as above
+  )
   config.dtype = "float32"  # of the layers' arithmetic; bfloat16 keeps parameters in float32
   # The training.
   config.loss = "softmax"  # or sigmoid, the paper's (25)
@@ -71,8 +76,12 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.patience = 0  # tests without a lower validation loss, then it stops; 0: all epochs
   config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
   config.checkpoint_seconds = 30.0  # between two checkpoints
-  config.loaders = 0  # processes that decode images; 0: threads do, which is enough for what is in memory
-  config.keep_params = False  # True: DIR/params keeps the trained network, and the last checkpoint stays
+  config.loaders = (
+    0  # processes that decode images; 0: threads do, which is enough for what is in memory
+  )
+  config.keep_params = (
+    False  # True: DIR/params keeps the trained network, and the last checkpoint stays
+  )
   if preset == "digits":
     config.dataset = "digits"
     config.network = "mlp"

@@ -48,7 +48,9 @@ def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
   """A line for each network, size and head, in the order of the rows; `first` is what others differ from."""
   keys = list(dict.fromkeys((row["network"], row["train_size"], row["head"]) for row in rows))
   accuracies = {
-    key: {row["seed"]: row["accuracy"] for row in rows if _key(row) == key and row["status"] == "ok"}
+    key: {
+      row["seed"]: row["accuracy"] for row in rows if _key(row) == key and row["status"] == "ok"
+    }
     for key in keys
   }
   found = []

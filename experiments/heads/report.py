@@ -95,8 +95,8 @@ def draw(config: ml_collections.ConfigDict, found: Sequence[Line]) -> Figure:
       look = heads.get(head)
       ax.errorbar(
         [sizes.index(line.train_size) + shift for line in mine],
-        [line.difference for line in mine],
-        [line.difference_interval or 0 for line in mine],
+        [line.difference or 0.0 for line in mine],
+        [line.difference_interval or 0.0 for line in mine],
         fmt=look.marker,
         color=look.colour,
         markersize=6,
@@ -110,4 +110,3 @@ def draw(config: ml_collections.ConfigDict, found: Sequence[Line]) -> Figure:
   handles = [Line2D([], [], color=look.colour, marker=look.marker, linestyle="") for look in looks]
   panels.legend_below(figure, handles, [look.title for look in looks])
   return figure
-

@@ -67,4 +67,3 @@ TASK = Task(
   apart=(*APART, "steps"),
   possible=POSSIBLE,
 )
-

@@ -47,7 +47,8 @@ class Keeper:
       return True
     except (OSError, ValueError) as error:
       damage.name_once(
-        self._folder, f"cannot be written ({error}); the run goes on, and would begin earlier after a stop"
+        self._folder,
+        f"cannot be written ({error}); the run goes on, and would begin earlier after a stop",
       )
       return False
 

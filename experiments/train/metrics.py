@@ -66,7 +66,7 @@ class Metrics:
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """The lines of a metrics.jsonl; [] if there is none. What a kill has cut off is left out."""
-  found = []
+  found: list[dict[str, Any]] = []
   with contextlib.suppress(FileNotFoundError):
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
       try:

@@ -133,9 +133,7 @@ class Program:
   def _make(self, key):
     dtype = jnp.dtype(self._shape["dtype"])
     shape = self._shape.image_shape
-    return models.build(
-      self._network, shape, self._shape.classes, dtype=dtype, rngs=nnx.Rngs(key)
-    )
+    return models.build(self._network, shape, self._shape.classes, dtype=dtype, rngs=nnx.Rngs(key))
 
   def _split(self, model):
     return nnx.split(model, nnx.Param, ...)
@@ -169,7 +167,9 @@ class Program:
 
   def _logits(self, model, images):
     inputs = images.astype(jnp.float32) / 255 - self._shape["input_shift"]
-    return model(inputs).astype(jnp.float32)  # losses and sums in float32, whatever the layers compute in
+    return model(inputs).astype(
+      jnp.float32
+    )  # losses and sums in float32, whatever the layers compute in
 
   def _loss(self, logits, labels):
     of = self._shape

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from experiments.train.task import COLUMNS
 from qnn_jax import heads
@@ -72,10 +73,16 @@ def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
         values = row[f"curve_{kind}_{name}"]
         at = [i + 1 for i, value in enumerate(values) if value is not None]
         ax.plot(
-          at, [values[i - 1] for i in at], dash, color=colour, linewidth=1.2, markersize=3, alpha=0.8
+          at,
+          [values[i - 1] for i in at],
+          dash,
+          color=colour,
+          linewidth=1.2,
+          markersize=3,
+          alpha=0.8,
         )
       ax.set_xlabel("epoch")
-      ax.xaxis.get_major_locator().set_params(integer=True)
+      ax.xaxis.set_major_locator(MaxNLocator(integer=True))
   if good:
     _draw_confusion(figure, axes[2], good)
   handles = [
@@ -93,7 +100,7 @@ def _draw_confusion(figure, ax, rows):
   shares = 100 * sums / np.maximum(sums.sum(1, keepdims=True), 1)
   ax.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
   ax.grid(False)
-  ax.set(xlabel="predicted", ylabel="true class")
+  ax.set(xlabel="predicted, % of the true class", ylabel="true class")
   if count > _MOST_NAMED:
     return
   ax.set_xticks(range(count), names, rotation=0 if max(map(len, names)) < 3 else 60, fontsize=7.5)

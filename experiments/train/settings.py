@@ -99,7 +99,7 @@ def arguments(name: str, text: str) -> dict[str, Any]:
     call: Any = ast.parse(f"f({text})", mode="eval").body
     if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
       raise ValueError
-    return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
   except (SyntaxError, ValueError):
     raise InputError(
       f"{name} must be arguments such as 'momentum=0.9, nesterov=True', got {text!r}"

@@ -134,4 +134,3 @@ POSSIBLE = Possible(
   metrics=METRICS, axes={"seed": SEED}, statuses=("ok", "diverged"), measured=MEASURED
 )
 TASK = Task("train", AXES, run, groups, apart=tuple(settings.APART), possible=POSSIBLE)
-

@@ -249,7 +249,9 @@ def _with_decay(name, make, parameters, rate, arguments, weight_decay):
       arguments["weight_decay"] = weight_decay
     if mask is not None:
       arguments.setdefault(mask, matrices)
-  elif weight_decay is not None and not (isinstance(weight_decay, int | float) and weight_decay == 0):
+  elif weight_decay is not None and not (
+    isinstance(weight_decay, int | float) and weight_decay == 0
+  ):
     taken_off = (
       (lambda step: -weight_decay * rate(step)) if callable(rate) else -weight_decay * rate
     )

@@ -35,7 +35,9 @@ def finished(tmp_path_factory):
 def plain_loop(config):
   """The training written out: Flax and optax alone, one sample after another in the loss."""
   images = open_split(config.dataset, config.train_split)
-  batches = Batches(images, choose(config.train_size, len(images), 0), 0, config.batch_size, config.epochs)
+  batches = Batches(
+    images, choose(config.train_size, len(images), 0), 0, config.batch_size, config.epochs
+  )
   network = models.Network("mlp", hidden=tuple(config.hidden), head=config.head)
   model = models.build(network, images.shape, images.classes, rngs=nnx.Rngs(jax.random.key(0)))
   graph, params = nnx.split(model)

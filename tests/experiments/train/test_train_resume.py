@@ -1,17 +1,13 @@
 """A training that is stopped anywhere carries on with the numbers of the undisturbed one, to the last bit."""
 
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from command_line import ROOT
-from trainings import metrics, numbers, parameters, small, train
+from trainings import metrics, numbers, parameters, small, start, train
 
 from experiments.train import program
 from experiments.train.metrics import Metrics, read
@@ -112,30 +108,20 @@ def test_a_line_of_metrics_that_was_cut_off(tmp_path):
 
 def test_sigkill_and_sigterm(tmp_path):
   """A real process, killed while it trains; then one that SIGTERM stops, which saves; then to the end."""
-  fields = {"epochs": 40, "log_every": 1, "checkpoint_seconds": 0.05, "evaluate_every": 0}
-  config = small(**fields)
-  (tmp_path / "mine.py").write_text(
-    f"import json\nfrom configs.train import get_config as base\n\ndef get_config():\n"
-    f"  config = base()\n  config.update(json.loads({config.to_json()!r}))\n  return config\n"
-  )
-  command = [sys.executable, "-m", "experiments.train", f"--config={tmp_path / 'mine.py'}"]
-  env = {**os.environ, "PYTHONPATH": str(ROOT)}
-  start = lambda: subprocess.Popen(
-    [*command, f"--workdir={tmp_path / 'killed'}"], cwd=ROOT, env=env, text=True,
-    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-  )  # fmt: skip
+  config = small(epochs=40, log_every=1, checkpoint_seconds=0.05, evaluate_every=0)
+  workdir = tmp_path / "killed"
   for number in (signal.SIGKILL, signal.SIGTERM):
-    process, before = start(), _steps(tmp_path / "killed")
-    while process.poll() is None and _steps(tmp_path / "killed") < before + 20:
+    process, before = start(config, workdir), _steps(workdir)
+    while process.poll() is None and _steps(workdir) < before + 20:
       time.sleep(0.01)
     process.send_signal(number)
     out, _ = process.communicate()
     assert process.returncode in (-number, 128 + number), out
-  process = start()
+  process = start(config, workdir)
   out, _ = process.communicate()
   assert process.returncode == 0, out
   train(config, tmp_path / "whole")
-  same(tmp_path / "killed", tmp_path / "whole")
+  same(workdir, tmp_path / "whole")
 
 
 def _steps(workdir: pathlib.Path) -> int:

@@ -1,8 +1,12 @@
 """Small trainings, for the tests of experiments.train."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
+from command_line import ROOT
 from in_process import run
 
 from configs.train import get_config
@@ -28,6 +32,20 @@ def small(**changes):
 def train(config, workdir, swept=None):
   """Runs it; returns the groups that ran."""
   return run(EXPERIMENT, config, workdir, swept)
+
+
+def start(config, workdir, **env):
+  """The command of this configuration, in a process with these variables besides."""
+  path = workdir.with_suffix(".py")
+  path.write_text(
+    "import json\nfrom configs.train import get_config as base\n\n\ndef get_config():\n  config = base()\n"
+    f"  config.update(json.loads({config.to_json()!r}))\n  return config\n"
+  )
+  return subprocess.Popen(
+    [sys.executable, "-m", "experiments.train", f"--config={path}", f"--workdir={workdir}"],
+    env={**os.environ, "PYTHONPATH": str(ROOT), **env}, cwd=ROOT, text=True,
+    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+  )  # fmt: skip
 
 
 def metrics(workdir):
