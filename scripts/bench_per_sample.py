@@ -93,12 +93,14 @@ def _measure(put, seeds, cases, repeats, barrier):
   """One worker: times every case's forms in turn, all workers at the same time."""
   # Constant pixels, which the plain scan would have to put back, are left out of both forms.
   mnist = load_dataset()
-  constants = constant_inputs(Fleet(FLEET), mnist.train_images)
+  constants = constant_inputs(
+    Fleet(FLEET, mnist.train_images.shape[1], mnist.classes), mnist.train_images
+  )
   images = jax.numpy.asarray(mnist.train_images[:, constants.varies])
   data = images, jax.numpy.asarray(mnist.train_labels, "int32")
   for name in cases:
     nets, shared = CASES[name]
-    fleet = Fleet(nets, in_features=int(constants.varies.sum()))
+    fleet = Fleet(nets, int(constants.varies.sum()), mnist.classes)
     order = np.asarray(sample_order(seeds, STEPS, len(data[0]), shared=shared))
     order = order[:1] if shared else order
     lanes = [Lane(seed) for seed in seeds]

@@ -82,7 +82,7 @@ class Case:
 
 
 def _prepare(head, sizes):
-  fleet = Fleet((Net(head, sizes["hidden"]),), in_features=sizes["inputs"])
+  fleet = Fleet((Net(head, sizes["hidden"]),), sizes["inputs"], CLASSES)
   method = per_sample.Method(block=60)
   rng = np.random.default_rng(0)
   samples = sizes["samples"]

@@ -57,7 +57,7 @@ def measure(case, data, constants):
   """A row of the table."""
   heads = HEADS if case == "fleet" else (case,)
   nets = tuple(Net(head, int(hidden)) for hidden in _HIDDEN.value for head in heads)
-  fleet = Fleet(nets, in_features=int(constants.varies.sum()))
+  fleet = Fleet(nets, int(constants.varies.sum()), int(data[1].max()) + 1)
   seeds = range(_SEEDS.value)
   lanes, (images, labels) = [Lane(seed) for seed in seeds], data
   order = np.asarray(sample_order(seeds, STEPS, len(data[0]), shared=False))
@@ -112,7 +112,9 @@ def _steps(trainer, chunks, data, state):
 
 def main():
   mnist = load_dataset()
-  constants = constant_inputs(Fleet((Net("ann", 1),)), mnist.train_images)
+  constants = constant_inputs(
+    Fleet((Net("ann", 1),), mnist.train_images.shape[1], mnist.classes), mnist.train_images
+  )
   images = jax.numpy.asarray(mnist.train_images[:, constants.varies])
   data = images, jax.numpy.asarray(mnist.train_labels, "int32")
   _bench.tell(f"on {jax.devices()[0].device_kind}, JAX {jax.__version__}")

@@ -50,7 +50,7 @@ from configs.table4 import get_config
 from qnn_jax.training import fleet, per_sample
 config, platform = get_config(), jax.default_backend()
 nets = tuple(fleet.Net(model, hidden) for model in config.models for hidden in config.hidden)
-tails = per_sample.make_tails(fleet.Fleet(nets), per_sample.Method(), platform)
+tails = per_sample.make_tails(fleet.Fleet(nets, 784, 10), per_sample.Method(), platform)
 forms = ["fused form" if tail else "kernel" for tail in tails]
 print(json.dumps([platform, [(f"{net.head}-{net.hidden}", form) for net, form in zip(nets, forms)]]))
 """

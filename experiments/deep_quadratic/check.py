@@ -1,8 +1,10 @@
 """What the configuration of deep_quadratic must be."""
 
+import math
+
 import ml_collections
 
-from experiments.deep_quadratic.data import CLASSES, INPUTS, SIDE
+from experiments.deep_quadratic.data import shrunk
 from experiments.deep_quadratic.task import LANES_AT_ONCE, VARIANTS
 from qnn_jax.datasets import load_dataset
 from qnn_jax.errors import InputError
@@ -25,11 +27,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise InputError(
       f"train_size must be at least batch_size, {config.batch_size}, got {config.train_size}"
     )
-  _memory(config)
 
 
-def _memory(config):
-  sizes = (INPUTS, *config.hidden, CLASSES)
+def _memory(config, inputs, classes):
+  sizes = (inputs, *config.hidden, classes)
   quadratic = any(VARIANTS[name].kind == "qnn" for name in config.variants)
   inputs = lambda n: n + 1 + (packed_size(n) if quadratic else 0)  # of a neuron
   parameters = sum(m * inputs(n) for n, m in zip(sizes, sizes[1:]))
@@ -44,17 +45,9 @@ def _memory(config):
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-  """InputError if the data set cannot be read, has too few images, or images of another size."""
+  """InputError if the data set cannot be read or has too few images, or if training fits no memory."""
   data = load_dataset(config.dataset, config.data_dir or None)
-  if data.shape != (SIDE, SIDE, 1):
-    raise InputError(
-      f"dataset must have images of {SIDE} x {SIDE} grey pixels, which are averaged to 7 x 7; "
-      f"'{config.dataset}' has {' x '.join(map(str, data.shape))}"
-    )
-  if data.classes != CLASSES:
-    raise InputError(
-      f"dataset must have {CLASSES} classes, and '{config.dataset}' has {data.classes}"
-    )
+  _memory(config, math.prod(shrunk(data.shape)), data.classes)
   for name, images in (("train_size", data.train_images), ("test_size", data.test_images)):
     if config[name] > len(images):
       raise InputError(

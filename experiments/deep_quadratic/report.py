@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.deep_quadratic.data import CLASSES, INPUTS
+from experiments.deep_quadratic.data import SIDE
 from experiments.deep_quadratic.task import VARIANTS
 from qnn_jax.experiment import RunRow
 from qnn_jax.reports import panels
@@ -70,12 +70,12 @@ constant. Losses are medians, accuracy (percent, test set) is the mean over seed
 
 def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
   """Loss over steps, a line a seed, and the test accuracies."""
-  sizes = "-".join(map(str, (INPUTS, *config.hidden, CLASSES)))
+  sizes = "-".join(map(str, config.hidden))
   count = {1: "One quadratic layer", 2: "Two quadratic layers", 3: "Three quadratic layers"}
   depth = len(config.hidden) + 1
   figure, axes = panels.figure_with_panels(
     f"{count.get(depth, f'{depth} quadratic layers')}: start and rate decide",
-    f"{sizes} on {config.dataset.upper()} at 7 x 7 pixels, {config.seeds} seeds. Naive: Q from N(0, "
+    f"Hidden layers {sizes} on {config.dataset.upper()} at {SIDE} x {SIDE} pixels or fewer, {config.seeds} seeds. Naive: Q from N(0, "
     f"{config.init_scale**2:g}) at the common rate {config.learning_rate:g}. Stable: Q from zero at "
     f"a rate of its own, {config.quadratic_learning_rate:g}. A cross: not finite from here on; "
     "losses above 10⁶ are drawn there.",

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments.deep_quadratic.data import CLASSES, INPUTS, small_data
+from experiments.deep_quadratic.data import small_data
 from experiments.minibatches import Program
 from qnn_jax import losses, models
 from qnn_jax.initializers import symmetrized
@@ -21,6 +21,8 @@ from qnn_jax.sweeps.points import Group, Point, Row, alike_in_parts
 from qnn_jax.sweeps.possible import COUNT, PERCENT, POSITIVE, SEED, Possible, list_of, or_none, text
 from qnn_jax.sweeps.task import Event, Task
 from qnn_jax.training import devices, minibatch
+
+Ends = tuple[int, int]  # inputs and classes of a network
 
 AXES = {"variants": "variant", "seeds": "seed"}
 
@@ -77,19 +79,20 @@ def workers(wanted: Sequence[Point], cores: int) -> int:
 _A_WORKER = 400_000
 
 
-def network_of(values: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def network_of(values: Mapping[str, Any], kind: str, ends: Ends) -> dict[str, Any]:
   """The arguments of its `models.Classifier`: layers of one kind throughout."""
+  inputs, classes = ends
   hidden = tuple(values["hidden"])
   return {
-    "in_features": INPUTS, "hidden": hidden, "classes": CLASSES, "head": kind, "hidden_kind": kind,
+    "in_features": inputs, "hidden": hidden, "classes": classes, "head": kind, "hidden_kind": kind,
   }  # fmt: skip
 
 
 def make_network(
-  values: Mapping[str, Any], kind: str, zero_start: bool, rngs: nnx.Rngs
+  values: Mapping[str, Any], kind: str, zero_start: bool, ends: Ends, rngs: nnx.Rngs
 ) -> models.Classifier:
   """Layers of one kind throughout; their own start has Q zero, and the naive one draws Q."""
-  network: Any = models.Classifier(**network_of(values, kind), rngs=rngs)
+  network: Any = models.Classifier(**network_of(values, kind, ends), rngs=rngs)
   if not zero_start:
     q_init = symmetrized(jax.nn.initializers.normal(values["init_scale"]))
     for layer in network.layers:
@@ -103,11 +106,11 @@ def _shape(values):
 
 
 @functools.lru_cache(maxsize=4)
-def program_of(kind: str, zero_start: bool, shape: tuple) -> tuple[Program, Any]:
+def program_of(kind: str, zero_start: bool, shape: tuple, ends: Ends) -> tuple[Program, Any]:
   """(the training, the outputs), kept for the next group of the process."""
   hidden, batch_size, init_scale = shape
   values = {"hidden": hidden, "init_scale": init_scale}
-  make_model = functools.partial(make_network, values, kind, zero_start)
+  make_model = functools.partial(make_network, values, kind, zero_start, ends)
 
   def make_trainer(own_rate, rate, momentum):
     own, common = optax.sgd(own_rate, momentum), optax.sgd(rate, momentum)
@@ -130,7 +133,8 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   values = group.points[0].fields.values
   kind, zero_start, own_rate = VARIANTS[group.points[0]["variant"]]
   data = small_data(*(values[k] for k in ("dataset", "data_dir", "train_size", "test_size")))
-  program, outputs = program_of(kind, zero_start, _shape(values))
+  ends = data.x.shape[1], data.y.shape[1]
+  program, outputs = program_of(kind, zero_start, _shape(values), ends)
   rate = values["learning_rate"]
   rates = (values["quadratic_learning_rate"] if own_rate else rate, rate, values["momentum"])
   lanes = [rates] * len(group.points)
@@ -153,7 +157,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
     }
     row = Row(point, of_run, status)
     if job.keep_params:
-      row = row._replace(params=of_lane, network=network_of(values, kind))
+      row = row._replace(params=of_lane, network=network_of(values, kind, ends))
     rows.append(row)
   yield rows
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -57,6 +57,11 @@ def check_data(config: ml_collections.ConfigDict) -> None:
   checks.memory(2.0 * 4 * numbers, f"Q of {n} inputs and {data.classes} neurons")
 
 
+def shape_of(values: Mapping[str, Any]) -> tuple[int, int, int]:
+  """(height, width, channels) of the data set's pictures."""
+  return load_dataset(values["dataset"], values["data_dir"] or None).shape
+
+
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
   """All ranks of a seed."""
   together: dict[tuple, list[Point]] = {}
@@ -99,9 +104,25 @@ def program_of(hidden: int, batch_size: int, inputs: int, classes: int) -> Progr
   return Program(make_trainer)
 
 
-def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains a seed, and tests it with every rank of the group."""
-  values = group.points[0].fields.values
+class Trained(NamedTuple):
+  """A network that is trained, and what to test it with.
+
+  Attributes:
+    model: with a full Q.
+    diverged: whether a parameter or the loss is not finite.
+    test: a network -> percent of the test images that it gets right.
+    network: a head's name -> what `sweeps.trained` makes such a network from.
+  """
+
+  model: Any
+  diverged: bool
+  test: Callable[[Any], float]
+  network: Callable[[str], dict[str, Any]]
+
+
+def train(group: Group, job: Job) -> Generator[Event, None, Trained]:
+  """Trains the seed of a group's first point; without a field `hidden` a single layer."""
+  values = {"hidden": 0} | group.points[0].fields.values
   data = load_dataset(values["dataset"], values["data_dir"] or None)
   pixels = lambda images: images.astype(np.float32) / 255
   size, inputs = values["train_size"], data.train_images.shape[1]
@@ -113,8 +134,13 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   trained = yield from program.train(one, job, rates, samples, values["epochs"])
   network = lambda head: network_of(values, head, inputs, data.classes)
   model = module_of(network("qnn"), jax.tree.map(lambda leaf: leaf[0], trained.params))
-  diverged = bool(trained.diverged[0])
   test = functools.partial(_accuracy, images=pixels(data.test_images), labels=data.test_labels)
+  return Trained(model, bool(trained.diverged[0]), test, network)
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains a seed, and tests it with every rank of the group."""
+  model, diverged, test, network = yield from train(group, job)
   full, errors = test(model), _errors(model, diverged)
   # Once: eigenvalues come by their size, so that a lower rank is the beginning of a higher one.
   highest = LowRankQuadraticLinear.from_quadratic(
@@ -123,7 +149,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   rows = []
   for point in group.points:
     rank = point["rank"]
-    low = module_of(network(f"lowrank:{rank}"), _truncated(model, highest, rank))
+    low = module_of(network(f"lowrank:{rank}"), truncated(model, highest, rank))
     accuracy = test(low)
     metrics = {
       "accuracy": accuracy,
@@ -144,7 +170,7 @@ def _last(model: Any) -> Any:
   return model.layers[-1] if isinstance(model, models.Classifier) else model
 
 
-def _truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> dict[str, Any]:
+def truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> dict[str, Any]:
   """The parameters of the network with Q at its nearest of that rank: the first directions of `highest`."""
   low = nnx.to_pure_dict(nnx.state(highest))
   low |= {"v": low["v"][:, :rank], "s": low["s"][:rank]}

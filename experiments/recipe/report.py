@@ -8,7 +8,7 @@ import ml_collections
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.table4.paper import models_of, read_paper_table4
+from experiments.table4.paper import Cell, Stats, models_of, paper_of
 from experiments.table4.report import run_of
 from experiments.table4.summary import Run, summarize
 from experiments.table4.welch import (
@@ -54,16 +54,16 @@ def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report
   runs: dict[str, list[Run]] = {}
   for row in found:
     runs.setdefault(row["recipe"], []).append(run_of(row))
-  lines = rows(runs)
+  lines = rows(runs, paper_of(config.dataset))
   text = to_markdown(lines)
   drawn = any(line.difference is not None for line in lines)
   figure_of = functools.partial(figure, lines) if drawn else None
   return Report({"recipe.md": text, "recipe.csv": to_csv(lines)}, figure_of, text)
 
 
-def rows(runs: Mapping[str, Sequence[Run]]) -> list[Row]:
+def rows(runs: Mapping[str, Sequence[Run]], paper: Mapping[Cell, Stats]) -> list[Row]:
   """A row a recipe, training size and model, and over all of each."""
-  paper, found = read_paper_table4(), []
+  found = []
   for recipe, of_recipe in runs.items():
     tests = cell_tests(summarize(of_recipe), paper)
     models = [*models_of(test.cell for test in tests), "all"]

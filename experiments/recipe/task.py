@@ -40,7 +40,6 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.whole(config, "train_sizes", "epochs", "hidden")
   if config.seeds < 2:
     raise InputError(f"seeds must be at least 2, for a spread, got {config.seeds}")
-  table4.memory(max(config.hidden), config.models)
   for name in config.recipes:
     values = ml_collections.ConfigDict(config.to_dict() | changes_of(config, name))
     table4.learning(values)

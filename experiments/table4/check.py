@@ -26,7 +26,6 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.dtype not in ("float32", "float64"):
     raise InputError(f"dtype must be float32 or float64, got '{config.dtype}'")
   method_of(config.to_dict())
-  memory(max(config.hidden), config.models)
   block(config, max(config.train_sizes))
 
 
@@ -49,7 +48,7 @@ def block(config: ml_collections.ConfigDict, size: int) -> None:
   checks.memory(12.0 * min(config.block, size) ** 2, f"block = {config.block}")
 
 
-def memory(hidden: int, models: Sequence[str], classes: int = 10, inputs: int = 784) -> None:
+def memory(hidden: int, models: Sequence[str], inputs: int, classes: int) -> None:
   """InputError if the parameters of one net with so many hidden neurons, as general as QNN, fit no memory."""
   largest = max(models, key=rank)
   directions = rank(largest) * (hidden + 1)

@@ -31,7 +31,9 @@ _LEGEND_ENTRY = 1.2  # an entry of the legend is at most so wide
 _MIN_SPAN = 4.0  # percentage points of a y-axis: a smaller one would make noise look like news
 
 
-def table_figure(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats]) -> Figure:
+def table_figure(
+  summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats], dataset: str = "mnist"
+) -> Figure:
   """Accuracy against hidden neurons: a row of panels an epochs, a column a train size.
 
   Ours are solid lines with filled markers and a band of one standard deviation either way, the
@@ -42,6 +44,7 @@ def table_figure(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats
   Args:
     summary: our cells; any part of the table, and cells the paper does not have.
     paper: the paper's cells; those in a panel we have cells for are drawn.
+    dataset: its name.
 
   Returns:
     A figure that belongs to no window and no global state; `figures.save_png` writes it.
@@ -58,7 +61,8 @@ def table_figure(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats
   styles = _styles(models_of(ours))
   # Two entries more than models: what ours and the paper's look like.
   subtitle = fidelity_line(fidelity(summary, paper))
-  figure, axes = _grid(len(epochs), len(sizes), subtitle, len(styles) + 2)
+  title = f"Table 4 reproduced: quadratic neurons on {dataset.upper()}"
+  figure, axes = _grid(len(epochs), len(sizes), title, subtitle, len(styles) + 2)
   for i, epoch in enumerate(epochs):
     for j, size in enumerate(sizes):
       ax = axes[i][j]
@@ -82,7 +86,7 @@ def table_figure(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats
   return figure
 
 
-def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
+def _grid(rows: int, columns: int, title: str, subtitle: str, legend_entries: int):
   panels = columns * _PANEL_WIDTH + (columns - 1) * _GAP_X
   width = max(_LEFT + panels + _RIGHT, _MIN_WIDTH)
   lines = _wrap(subtitle, int((width - 0.45) * _CHARACTERS))
@@ -110,7 +114,7 @@ def _grid(rows: int, columns: int, subtitle: str, legend_entries: int):
   figure.text(
     left,
     1 - 0.2 / height,
-    "Table 4 reproduced: quadratic neurons on MNIST",
+    title,
     fontsize=15,
     weight="bold",
     va="top",

@@ -7,7 +7,7 @@ import ml_collections
 
 from experiments.table4 import fidelity_report, table
 from experiments.table4.fidelity import fidelity, fidelity_line
-from experiments.table4.paper import Cell, Row, models_of, read_paper_table4
+from experiments.table4.paper import Cell, Row, models_of, paper_of
 from experiments.table4.summary import Run, summarize
 from experiments.table4.welch import cell_tests
 from qnn_jax.experiment import RunRow
@@ -18,18 +18,18 @@ from qnn_jax.sweeps.points import Row as Finished
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
   """The table beside the paper's, as markdown, TeX, CSV and figure, and how near the paper the runs are."""
   runs = [run_of(row) for row in rows]
-  summary, paper = summarize(runs), read_paper_table4()
+  summary, paper = summarize(runs), paper_of(config.dataset)
   tests = cell_tests(summary, paper)
 
   def figure():
     from experiments.table4 import plot  # matplotlib takes half a second, which no worker needs
 
-    return plot.table_figure(summary, paper)
+    return plot.table_figure(summary, paper, config.dataset)
 
   line = fidelity_line(fidelity(summary, paper))
   files = {
-    "table4.md": table.to_markdown(summary, paper),
-    "table4.tex": table.to_tex(summary, paper),
+    "table4.md": table.to_markdown(summary, paper, config.dataset),
+    "table4.tex": table.to_tex(summary, paper, config.dataset),
     "table4.csv": table.to_csv(summary, paper),
     "fidelity.md": fidelity_report.to_markdown(runs, paper),
     "fidelity.csv": fidelity_report.to_csv(tests),
@@ -46,7 +46,7 @@ def run_of(row: RunRow) -> Run:
 
 def watch(config: ml_collections.ConfigDict) -> Callable[[list[Finished]], Iterable[str]]:
   """Gives each row of the table once all its runs are there, in a sweep below what it is of."""
-  paper, models = read_paper_table4(), models_of_config(config)
+  paper, models = paper_of(config.dataset), models_of_config(config)
   rows: dict = collections.defaultdict(dict)
   shown: list = []
   whole = len(models) * config.seeds

@@ -86,7 +86,7 @@ def to_text(summary: Summary, paper: Paper) -> str:
   return "\n".join(lines) + "\n"
 
 
-def to_markdown(summary: Summary, paper: Paper) -> str:
+def to_markdown(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
   """The table in the paper's layout with the fidelity line and notes.
 
   Each cell holds ours and, in italics after it, the paper's: beside it in the source, right under
@@ -96,7 +96,7 @@ def to_markdown(summary: Summary, paper: Paper) -> str:
   titles = [heads.title(model) for model in models]
   columns = [column for title in titles for column in (f"{title} μ ± σ", f"{title} best/worst")]
   lines = [
-    "# Table 4: test accuracy on MNIST, in percent",
+    f"# Table 4: test accuracy on {dataset.upper()}, in percent",
     "",
     _sentence(fidelity_line(fidelity(summary, paper))),
     "",
@@ -113,12 +113,12 @@ def to_markdown(summary: Summary, paper: Paper) -> str:
     cells = [text for model in models for text in _full(Cell(*row, model), summary, paper)]
     lines.append(_markdown_row([size, epochs, row.hidden, *cells]))
     previous = row
-  if Cell(6000, 10, 20, "qnn") in summary:
+  if (misprint := Cell(6000, 10, 20, "qnn")) in summary and misprint in paper:
     lines += ["", "A misprint: the paper's QNN best/worst at 6000/10/20 do not contain its mean."]
   return "\n".join(lines) + "\n"
 
 
-def to_tex(summary: Summary, paper: Paper) -> str:
+def to_tex(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
   """The table in the paper's layout as a LaTeX tabular; needs the package booktabs.
 
   A line a row of the paper, mean and standard deviation, ours and the paper's beside it.
@@ -131,7 +131,8 @@ def to_tex(summary: Summary, paper: Paper) -> str:
   ]
   second = [name for model in models for name in _columns(model, "ours", "paper")]
   lines = [
-    "% Test accuracy on MNIST in percent, mean and standard deviation. Needs \\usepackage{booktabs}.",
+    f"% Test accuracy on {dataset.upper()} in percent, mean and standard deviation. "
+    "Needs \\usepackage{booktabs}.",
     rf"\begin{{tabular}}{{rrr{'c' * count}}}",
     r"\toprule",
     _tex_row(["", "", "", *first]),

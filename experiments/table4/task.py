@@ -10,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from experiments.table4 import check
 from experiments.table4.groups import (
   AXES,
   default_workers,
@@ -157,8 +158,9 @@ def stops(done: int, eval_epochs: Sequence[int], size: int) -> Iterator[int]:
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-  """InputError if the data set cannot be read, or has too few samples for a training size."""
+  """InputError if the data set cannot be read, or has too few samples for a training size; or if a net fits no memory."""
   data = load_dataset(config.dataset, config.data_dir or None)
+  check.memory(max(config.hidden), config.models, data.train_images.shape[1], data.classes)
   for size in config.train_sizes:
     if size > len(data.train_images):
       raise InputError(

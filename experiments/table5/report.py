@@ -45,7 +45,7 @@ class Timing(NamedTuple):
 def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report:
   """The table of the runs at once that are finished, as they were measured together."""
   timings = [Timing(row["model"], row["seeds"], row["seconds"], row["accuracy"]) for row in found]
-  what = setting(config.train_size, config.epochs, config.hidden)
+  what = setting(config.train_size, config.epochs, config.hidden, config.dataset)
   text = to_markdown(timings, what)
   files = {"table5.md": text, "table5.csv": to_csv(timings), "results.csv": to_csv(timings)}
   return Report(files, functools.partial(figure, timings, what), text)
@@ -79,10 +79,11 @@ def to_csv(timings: Sequence[Timing]) -> str:
   return text.getvalue()
 
 
-def setting(train_size: int, epochs: int, hidden: int) -> str:
+def setting(train_size: int, epochs: int, hidden: int, dataset: str) -> str:
   """A sentence: what was trained, and what the paper's numbers are of, if that is something else."""
-  text = "{:,} samples, {} epochs, {} hidden neurons"
-  ours, paper = text.format(train_size, epochs, hidden), text.format(*PAPER_SETTING)
+  text = "{}, {:,} samples, {} epochs, {} hidden neurons"
+  ours = text.format(dataset.upper(), train_size, epochs, hidden)
+  paper = text.format("MNIST", *PAPER_SETTING)
   return f"{ours}." if ours == paper else f"{ours}; the paper's are of {paper}."
 
 
@@ -112,7 +113,7 @@ def figure(timings: Sequence[Timing], setting: str) -> Figure:
   groups = ["paper", *(f"ours, {n} run{'s' * (n > 1)} at once" for n in counts)]
   drawing, (time, accuracy) = panels.figure_with_panels(
     "Table 5: what quadratic neurons cost, and what they bring",
-    f"Per-sample SGD on MNIST, {setting}",
+    f"Per-sample SGD: {setting}",
     ["training time over ANN's", "test accuracy, %"],
   )
   width, handles = 0.8 / len(groups), []

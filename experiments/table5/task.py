@@ -37,16 +37,17 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.once(config, "models", "runs_at_once")
   checks.whole(config, "train_size", "epochs", "hidden", "runs_at_once")
   table4.learning(config)
-  table4.memory(config.hidden, config.models)
   table4.block(config, config.train_size)
-  runs = max(config.runs_at_once)
-  checks.memory(12.0 * 784 * config.hidden * runs, f"{runs} runs at once")
   per_sample.Method(block=config.block, sub_block=config.sub_block)
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-  """InputError if the data set cannot be read or is too small."""
-  available = len(load_dataset(config.dataset, config.data_dir or None).train_images)
+  """InputError if the data set cannot be read or is too small, or a net fits no memory."""
+  data = load_dataset(config.dataset, config.data_dir or None)
+  available, inputs = data.train_images.shape
+  table4.memory(config.hidden, config.models, inputs, data.classes)
+  runs = max(config.runs_at_once)
+  checks.memory(12.0 * inputs * config.hidden * runs, f"{runs} runs at once")
   if config.train_size > available:
     raise InputError(
       f"train_size is {config.train_size}, but the data set has {available} training samples"

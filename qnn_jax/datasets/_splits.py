@@ -80,9 +80,7 @@ def _bounds(inner: str, spec: str, lengths: Sequence[int]) -> tuple[int, int]:
     of = lambda value: round(value * size / 100)
     return of(start), size if stop is None else of(stop)
   if unit == "shard":
-    if max(abs(start), abs(stop or 0)) > len(lengths):
-      raise InputError(f"split {spec!r} reaches beyond its {len(lengths)} files")
-    # The end of a negative range is counted from the back, as TFDS does it.
+    # As TFDS does it: an end of 0 is the end, and what is beyond it is left out without a word.
     if stop is not None and stop <= 0:
       stop += len(lengths)
     return sum(lengths[: int(start)]), size if stop is None else sum(lengths[: int(stop)])

@@ -57,8 +57,8 @@ class Fleet:
   """
 
   nets: tuple[Net, ...]
-  in_features: int = 784
-  classes: int = 10
+  in_features: int
+  classes: int
   dtype: str = "float32"
   input_shift: float = 0.5
 

@@ -10,6 +10,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 FEATURES = "tensorflow_datasets.core.features."
 SHAPE = (8, 8, 3)
+IMAGE, LABEL = "image", "label"  # the features' paths in a record
 
 
 def pictures(size, classes, shape=SHAPE, seed=0):
@@ -18,7 +19,9 @@ def pictures(size, classes, shape=SHAPE, seed=0):
   return rng.integers(0, 256, (size, *shape), np.uint8), rng.integers(0, classes, size)
 
 
-def write(data_dir, name, splits, version="1.0.0", classes=3, dimensions=SHAPE, form="PNG"):
+def write(
+  data_dir, name, splits, version="1.0.0", classes=3, dimensions=SHAPE, form="PNG", shards=1
+):
   """Writes one version of a data set and returns its folder.
 
   Args:
@@ -29,21 +32,26 @@ def write(data_dir, name, splits, version="1.0.0", classes=3, dimensions=SHAPE, 
     classes: how many, as the metadata says.
     dimensions: of a picture, likewise; -1 for any.
     form: of the encoded images, PNG or JPEG.
+    shards: into how many files a split is divided; the last may be smaller.
   """
   folder = data_dir / name / version
   folder.mkdir(parents=True)
   name, _, config = name.partition("/")
   infos = []
   for split, (images, labels) in splits.items():
-    path = folder / f"{name}-{split}.array_record-00000-of-00001"
-    writer = ArrayRecordWriter(str(path), "group_size:1")
-    for image, label in zip(images, labels, strict=True):
-      writer.write(example(image, int(label), form))
-    writer.close()
+    size = -(-len(images) // shards)
+    lengths = [len(images[i * size : (i + 1) * size]) for i in range(shards)]
+    for shard in range(shards):
+      path = folder / f"{name}-{split}.array_record-{shard:05}-of-{shards:05}"
+      writer = ArrayRecordWriter(str(path), "group_size:1")
+      part = slice(shard * size, (shard + 1) * size)
+      for image, label in zip(images[part], labels[part], strict=True):
+        writer.write(example(image, int(label), form))
+      writer.close()
     infos.append(
       {
         "name": split,
-        "shardLengths": [str(len(images))],
+        "shardLengths": [str(length) for length in lengths],
         "numBytes": "1",
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
       }
@@ -78,11 +86,16 @@ def features(classes, dimensions):
 
 def example(image, label, form="PNG"):
   """One record: a serialized tf.train.Example."""
-  stream = io.BytesIO()
-  Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(stream, form)
   record = tf_example_pb2.Example()
   feature = record.features.feature
-  feature["image"].bytes_list.value.append(stream.getvalue())
-  feature["label"].int64_list.value.append(label)
+  feature[IMAGE].bytes_list.value.append(encode(image, form))
+  feature[LABEL].int64_list.value.append(label)
   feature["file_name"].bytes_list.value.append(b"any")
   return record.SerializeToString()
+
+
+def encode(image, form):
+  """An image file's bytes."""
+  stream = io.BytesIO()
+  Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(stream, form)
+  return stream.getvalue()

@@ -146,7 +146,7 @@ def test_every_op_of_a_layer_is_among_the_layers(module):
 
 def test_what_is_tried_is_the_narrowest_and_the_widest_net_of_a_kind_in_the_block_that_runs(module):
   heads = "ann", "qnn", "rpqnn"
-  fleet = Fleet(tuple(Net(head, hidden) for hidden in (30, 10, 20) for head in heads))
+  fleet = Fleet(tuple(Net(head, hidden) for hidden in (30, 10, 20) for head in heads), 784, 10)
   method = Method(block=20, sub_block=6)
   found = list(module("_programs")._tried(fleet, method, "tpu"))
   assert [tried.nets for tried, _ in found] == [(Net(head, 10), Net(head, 30)) for head in heads]

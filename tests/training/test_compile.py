@@ -63,7 +63,9 @@ def test_without_our_options_a_kernel_is_not_asked_for(monkeypatch):
 
 
 def test_every_tail_of_a_fleet_is_one_kernel():
-  fleet = Fleet((Net("ann", 3), Net("qnn", 3), Net("rpqnn", 3), Net("heavy", 3)), in_features=4)
+  fleet = Fleet(
+    (Net("ann", 3), Net("qnn", 3), Net("rpqnn", 3), Net("heavy", 3)), in_features=4, classes=10
+  )
   trainer = per_sample.make_trainer(fleet, per_sample.Method())
   x, labels = jnp.ones((5, 4)), jnp.arange(5)
   (chunk,) = per_sample.make_chunks(np.arange(5)[None], per_sample.Method())

@@ -41,7 +41,7 @@ def test_on_one_device_nothing_is_split():
   assert program.__wrapped__ is double
   assert "shard_map" not in str(jax.make_jaxpr(program)(np.ones(3)))
   assert devices.put(np.ones(5), 0).shape == (5,) and devices.width(5) == 5
-  fleet = Fleet((Net("ann", 3),), in_features=4)
+  fleet = Fleet((Net("ann", 3),), in_features=4, classes=10)
   made = []
   make = lambda fleet: made.append(per_sample.make_trainer(fleet, per_sample.Method())) or made[0]
   assert sharded.make_trainer(make, fleet, sharded.parts_of(fleet.nets)) is made[0]

@@ -192,7 +192,7 @@ def test_a_size_beyond_the_samples(size):
 @pytest.mark.parametrize("nets", ((), (Net("ann", 2), Net("ann", 2))))
 def test_a_fleet_needs_nets_each_once(nets):
   with pytest.raises(InputError, match="a fleet needs nets, each once, got"):
-    Fleet(nets)
+    Fleet(nets, 3, 2)
 
 
 def test_bad_nets_are_told_when_they_are_made():

@@ -60,7 +60,7 @@ def test_many_runs_and_wide_nets(seeds, nets, lane):
 
 
 def test_what_has_no_room_on_the_chip_takes_the_other_form():
-  fleet = Fleet((Net("qnn", 30), Net("qnn", 200), Net("ann", 200), Net("rpqnn", 30)))
+  fleet = Fleet((Net("qnn", 30), Net("qnn", 200), Net("ann", 200), Net("rpqnn", 30)), 784, 10)
   of = lambda block: per_sample.make_tails(fleet, Method(block=block), "tpu", tried=False)
   assert [tail is None for tail in of(60)] == [True, False, True, True]
   assert not any(tail is None for tail in of(1200))  # G alone would be 1.5 GB

@@ -124,7 +124,7 @@ def test_kernels_of_any_width_classes_and_block(hidden, classes, block, platform
 
 
 def test_what_is_too_much_for_a_gpu_takes_the_other_form():
-  fleet = Fleet((Net("qnn", 30), Net("qnn", 64), Net("qnn", 65), Net("ann", 300)))
+  fleet = Fleet((Net("qnn", 30), Net("qnn", 64), Net("qnn", 65), Net("ann", 300)), 784, 10)
   takes = lambda block: [
     tail is None for tail in per_sample.make_tails(fleet, Method(block=block), "gpu", tried=False)
   ]
@@ -134,7 +134,7 @@ def test_what_is_too_much_for_a_gpu_takes_the_other_form():
 
 @pytest.mark.parametrize(("hidden", "warps"), ((15, 8), (30, 8), (50, 16)))
 def test_wide_nets_have_more_warps(hidden, warps):
-  fleet = Fleet((Net("qnn", hidden),), in_features=12)
+  fleet = Fleet((Net("qnn", hidden),), in_features=12, classes=10)
   text = lowered(traced(fleet, METHODS["auto"], "gpu")["run"], "cuda")
   assert re.findall(r"num_warps = (\d+)", text) == [str(warps)]
 

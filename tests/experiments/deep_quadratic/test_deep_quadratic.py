@@ -110,8 +110,8 @@ def test_a_seed_s_numbers_are_its_own(tmp_path):
 
 def test_all_three_layers_are_quadratic_and_start_where_they_should():
   config = deep_quadratic_config.get_config()
-  zero = task.make_network(config, "qnn", True, nnx.Rngs(0))
-  drawn = task.make_network(config, "qnn", False, nnx.Rngs(0))
+  zero = task.make_network(config, "qnn", True, (49, 10), nnx.Rngs(0))
+  drawn = task.make_network(config, "qnn", False, (49, 10), nnx.Rngs(0))
   assert [type(layer) for layer in zero.layers] == [layers.QuadraticLinear] * 3
   for one, other in zip(zero.layers, drawn.layers):
     assert not one.q[...].any()
@@ -122,8 +122,8 @@ def test_all_three_layers_are_quadratic_and_start_where_they_should():
 
 def test_a_quadratic_network_with_q_zero_is_the_plain_one():
   config = deep_quadratic_config.get_config()
-  quadratic = task.make_network(config, "qnn", True, nnx.Rngs(3))
-  plain = task.make_network(config, "ann", True, nnx.Rngs(3))
+  quadratic = task.make_network(config, "qnn", True, (49, 10), nnx.Rngs(3))
+  plain = task.make_network(config, "ann", True, (49, 10), nnx.Rngs(3))
   for one, other in zip(plain.layers, quadratic.layers):
     one.kernel[...] = other.kernel[...]
   x = jax.random.uniform(jax.random.key(0), (5, 49))
@@ -134,9 +134,29 @@ def test_pixels_are_averaged_where_they_are():
   image = np.zeros((28, 28), np.uint8)
   image[4:8, 12:16] = 255  # the block in row 1, column 3
   image[27, 27] = 16
-  small = data.shrink(image.reshape(1, 784)).reshape(7, 7)
+  small = data.shrink(image.reshape(1, 784), (28, 28, 1)).reshape(7, 7)
   assert small[1, 3] == 1 and small[6, 6] == pytest.approx(1 / 255)
   assert np.count_nonzero(small) == 2
+
+
+@pytest.mark.parametrize(
+  "shape, expected",
+  [
+    ((8, 8, 1), (4, 4, 1)),
+    ((7, 7, 1), (7, 7, 1)),
+    ((30, 15, 3), (6, 3, 3)),
+    ((32, 32, 3), (6, 6, 3)),
+  ],
+  ids=str,
+)
+def test_pictures_of_other_sizes_are_shrunk_by_a_whole_factor(shape, expected):
+  images = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+  small = data.shrink(images.reshape(2, -1), shape).reshape(2, *expected)
+  factor = -(-max(shape[:2]) // 7)
+  for row, column, channel in np.ndindex(expected):
+    rows, columns = (slice(i * factor, (i + 1) * factor) for i in (row, column))
+    block = images[:, rows, columns, channel].reshape(2, -1)
+    np.testing.assert_allclose(small[:, row, column, channel], block.mean(1) / 255, rtol=1e-6)
 
 
 def test_thinned_losses_stop_where_they_are_not_finite():

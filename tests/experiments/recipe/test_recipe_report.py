@@ -9,7 +9,7 @@ from qnn_jax.reports.figures import save_png
 def test_rows_tell_recipes_apart(paper, make_runs, tmp_path):
   near = make_runs(sizes=(600, 1200), seeds=5, scatter=0.5)
   far = [run._replace(accuracy=min(run.accuracy + 4, 100.0)) for run in near]
-  rows = recipe.rows({"near": near, "far": far})
+  rows = recipe.rows({"near": near, "far": far}, paper)
   by = {(row.recipe, row.train_size, row.model): row for row in rows}
   assert len(by) == len(rows) == 2 * 3 * 4
   assert by["near", None, "all"].cells == 90 and by["near", 600, "qnn"].cells == 15

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.fast
 def test_the_model_that_needs_it_is_named():
   told = "^the model lowrank:900000000 with hidden = 10 would take "
   with pytest.raises(InputError, match=told):
-    check.memory(10, ("ann", "lowrank:900000000", "lowrank"))
+    check.memory(10, ("ann", "lowrank:900000000", "lowrank"), 784, 10)
   with pytest.raises(InputError, match="^hidden = 1000000000 would take "):
-    check.memory(10**9, ("qnn", "lowrank:2"))
+    check.memory(10**9, ("qnn", "lowrank:2"), 784, 10)
 
 
 def test_lowrank_without_a_size_counts_its_default(monkeypatch):
@@ -23,5 +23,5 @@ def test_lowrank_without_a_size_counts_its_default(monkeypatch):
   monkeypatch.setattr(checks, "memory", lambda needed, what: counted.append(needed))
   # With few hidden neurons rank 4 has more numbers than a full Q.
   for models in (("lowrank",), ("lowrank:4",), ("qnn",)):
-    check.memory(2, models)
+    check.memory(2, models, 784, 10)
   assert counted[0] == counted[1] > counted[2]

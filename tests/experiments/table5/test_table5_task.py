@@ -7,7 +7,7 @@ import pytest
 from command_line import contents, run
 
 from configs import table5 as table5_config
-from experiments.table5.task import TASK, check, groups
+from experiments.table5.task import TASK, check, check_data, groups
 from qnn_jax.errors import InputError
 
 TINY = (
@@ -124,6 +124,7 @@ def test_a_value_that_makes_no_sense_is_named(name, value, what):
   config[name] = value
   with pytest.raises(InputError, match=what):
     check(config)
+    check_data(config)
 
 
 def test_unknown_preset():

@@ -1,0 +1,88 @@
+"""eigenimages' runs: a seed, trained as low_rank trains a single layer, and taken apart."""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import ml_collections
+import numpy as np
+from flax import nnx
+
+from experiments.low_rank import task as low_rank
+from qnn_jax import inspect
+from qnn_jax.layers import LowRankQuadraticLinear
+from qnn_jax.sweeps import checks
+from qnn_jax.sweeps.job import Job
+from qnn_jax.sweeps.points import Group, Point, Row
+from qnn_jax.sweeps.possible import NUMBER, PERCENT, SEED, Possible, list_of, or_none, whole
+from qnn_jax.sweeps.task import Event, Task
+from qnn_jax.sweeps.trained import module_of
+
+AXES = {"seeds": "seed"}
+
+_DIGITS = 4  # decimals of what a row keeps of a vector of length 1
+
+
+def _as_low_rank(config):
+  """The configuration that low_rank checks: its ranks are the numbers of eigenvectors."""
+  ranks = tuple(sorted({config.places, *config.kept}))
+  return ml_collections.ConfigDict(config.to_dict() | {"hidden": 0, "ranks": ranks})
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """InputError for the first value of a configs/eigenimages.py that makes no sense."""
+  checks.once(config, "kept")
+  checks.whole(config, "places", "kept")
+  low_rank.check(_as_low_rank(config))
+
+
+def check_data(config: ml_collections.ConfigDict) -> None:
+  """InputError if the data set cannot be read or is too small, or if more is asked for than it has pixels."""
+  low_rank.check_data(_as_low_rank(config))
+
+
+def groups(missing: Sequence[Point], parts: int) -> list[Group]:
+  """A seed each."""
+  cost = lambda values: values["epochs"] * values["train_size"]
+  return [Group((point,), cost=cost(point.fields.values), program="one") for point in missing]
+
+
+def run(group: Group, job: Job) -> Iterator[Event]:
+  """Trains a seed, takes the eigenvectors of its Q, and tests it with the leading ones alone."""
+  point = group.points[0]
+  values = point.fields.values
+  model, diverged, test, network = yield from low_rank.train(group, job)
+  metrics = {
+    "accuracy": None, "kept": list(values["kept"]), "accuracies": [], "values": [], "vectors": [],
+    "shape": list(low_rank.shape_of(values)),
+  }  # fmt: skip
+  if not diverged:
+    pairs = inspect.eigenpairs(model, values["places"])
+    highest = LowRankQuadraticLinear.from_quadratic(model, max(values["kept"]))
+    of_rank = lambda rank: module_of(
+      network(f"lowrank:{rank}"), low_rank.truncated(model, highest, rank)
+    )
+    metrics |= {
+      "accuracy": test(model),
+      "accuracies": [test(of_rank(rank)) for rank in values["kept"]],
+      "values": np.asarray(pairs.values, float).tolist(),
+      "vectors": np.asarray(pairs.vectors, float).round(_DIGITS).tolist(),
+    }
+  row = Row(point, metrics, "diverged" if diverged else "ok")
+  if job.keep_params:
+    kept = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model)))
+    row = row._replace(params=kept, network=network("qnn"))
+  yield [row]
+
+
+POSSIBLE = Possible(
+  metrics={
+    "accuracy": or_none(PERCENT),
+    "kept": list_of(whole(1)),
+    "accuracies": list_of(PERCENT),
+    "values": list_of(list_of(NUMBER)),
+    "vectors": list_of(list_of(list_of(NUMBER))),
+    "shape": list_of(whole(1), 3),
+  },
+  axes={"seed": SEED},
+)
+TASK = Task("eigenimages", AXES, run, groups, possible=POSSIBLE)
