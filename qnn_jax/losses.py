@@ -111,8 +111,14 @@ def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     classes = logits.shape[-1]
-    if jnp.issubdtype(labels.dtype, jnp.integer) and labels.ndim == logits.ndim - 1:
+    whole = jnp.issubdtype(labels.dtype, jnp.integer)
+    if whole and labels.shape == logits.shape[:-1]:
       labels = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+    elif labels.shape != logits.shape:
+      raise InputError(
+        f"the loss {name} needs whole numbers of the shape {logits.shape[:-1]} or rows {logits.shape} "
+        f"as labels, got {labels.dtype} {labels.shape}"
+      )
     targets = labels.astype(logits.dtype)
     if label_smoothing:
       every = 1 / (classes if name == "softmax" else 2)

@@ -104,4 +104,4 @@ class Mlp(Classifier):
 
   def __call__(self, images: jax.Array) -> jax.Array:
     _layer.check_images("Mlp", images, self.image_shape)
-    return super().__call__(images.reshape(*images.shape[:-3], -1))
+    return super().__call__(images.reshape(*images.shape[:-3], math.prod(self.image_shape)))

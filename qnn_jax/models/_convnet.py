@@ -1,5 +1,6 @@
 """A small CNN: convolutions with pooling, hidden layers and a head, each of a kind chosen by name."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -88,4 +89,4 @@ class ConvNet(nnx.Module):
     for convolution in self.convolutions:
       x = activation(convolution(x))
       x = nnx.max_pool(x, window, strides=window)
-    return self.classifier(x.reshape(*images.shape[:-3], -1))
+    return self.classifier(x.reshape(*x.shape[:-3], math.prod(x.shape[-3:])))

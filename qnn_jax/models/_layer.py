@@ -73,8 +73,8 @@ def activation(name: str) -> Activation:
 
 def widths(argument: str, given: int | Sequence[int]) -> tuple[int, ...]:
   """One width or several as a tuple. Raises InputError for one that is no whole number of at least 1."""
-  several = (given,) if isinstance(given, int | numbers.Integral) else tuple(given)
-  whole = all(isinstance(w, numbers.Integral) and not isinstance(w, bool) for w in several)
+  several = tuple(given) if isinstance(given, Sequence) else (given,)
+  whole = all(isinstance(w, int | numbers.Integral) and not isinstance(w, bool) for w in several)
   if not whole or (several and min(several) < 1):
     raise InputError(f"{argument} must be at least 1 neuron in every layer, got {several}")
   return tuple(map(int, several))

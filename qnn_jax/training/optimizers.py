@@ -75,9 +75,10 @@ def optimizer(
       argument that it does not take or a value that it refuses; a negative number.
   """
   make, parameters = _found(name)
-  for what, number in (("weight_decay", weight_decay), ("clip", clip)):
-    if isinstance(number, int | float) and not number >= 0:
-      raise InputError(f"{what} must be a number of at least 0, got {number}")
+  rates = {"learning_rate": learning_rate, "quadratic_learning_rate": quadratic_learning_rate}
+  for what, number in (rates | {"weight_decay": weight_decay, "clip": clip}).items():
+    if isinstance(number, str) or (isinstance(number, int | float) and not number >= 0):
+      raise InputError(f"{what} must be a number of at least 0, got {number!r}")
   if weight_decay is not None and "weight_decay" in arguments:
     raise InputError(
       f"weight_decay is said twice, {weight_decay} and {arguments['weight_decay']} in the arguments of "
@@ -143,6 +144,8 @@ def schedule(
   make = known[name]
   parameters = inspect.signature(make).parameters
   _check_arguments(f"the schedule '{name}'", arguments, parameters, "")
+  if warmup_steps and "pct_start" in parameters:
+    raise InputError(f"the schedule '{name}' warms up by its pct_start: let warmup_steps be 0")
   own_warmup = "warmup_steps" in parameters
   behind = steps if own_warmup and "decay_steps" in parameters else steps - warmup_steps
   filled = {"end_value": 0.0, "decay_steps": behind, "transition_steps": behind}
