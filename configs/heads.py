@@ -49,5 +49,5 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     config.train_sizes = (100,)
     config.seeds = 2
     config.steps = 4
-    config.test_split = "test[:500]"
+    config.test_split = "test[:10%]"
   return config

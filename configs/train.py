@@ -93,5 +93,5 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     config.channels = (4,)
     config.hidden = (8,)
     config.epochs = 1
-    config.test_split = "test[:500]"
+    config.test_split = "test[:10%]"
   return config

@@ -40,7 +40,7 @@ class Line(NamedTuple):
   p: float | None = None
   adjusted: float | None = None
   parameters: int = 0
-  step_ms: float = 0.0
+  step_ms: float | None = None
   step_mb: float = 0.0
 
 
@@ -61,7 +61,7 @@ def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
       *(key[0], key[2], key[1], len(values), len(mine) - len(values)),
       *(statistics.fmean(values) if values else None, _half_width(values)),
       parameters=mine[0]["parameters"],
-      step_ms=statistics.median(row["step_ms"] for row in mine),
+      step_ms=_median([row["step_ms"] for row in mine]),
       step_mb=statistics.median(row["step_mb"] for row in mine),
     )
     others = accuracies.get((key[0], key[1], first), {})
@@ -77,6 +77,11 @@ def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
 
 def _key(row):
   return row["network"], row["train_size"], row["head"]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+  there = [value for value in values if value is not None]
+  return statistics.median(there) if there else None
 
 
 def _half_width(values: Sequence[float]) -> float | None:

@@ -143,7 +143,7 @@ class _Run:
       "epochs_run": len(curve),
       "best_epoch": progress.best_epoch,
       "parameters": self.program.parameters,
-      "step_ms": round(1000 * statistics.median(self._step_s), 4) if self._step_s else 0.0,
+      "step_ms": round(1000 * statistics.median(self._step_s), 4) if self._step_s else None,
       "step_mb": round(self.program.step_bytes / 1e6, 3),
       "ended": progress.ended,
       "watched": self.data.watched.split,
@@ -246,8 +246,7 @@ class _Run:
       yield Compiled(seconds)
 
   def _name(self) -> str:
-    axes = ", ".join(f"{name} {value}" for name, value in self.point.axes().items())
-    return f"{self.values['head']}, {axes}" if "head" not in self.point.names else axes
+    return ", ".join(f"{name} {value}" for name, value in self.point.axes().items())
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from experiments.train.program import Program
 from qnn_jax import losses
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks
-from qnn_jax.sweeps.points import Group, Point
+from qnn_jax.sweeps.points import Group, Point, describe
 from qnn_jax.sweeps.possible import (
   COUNT,
   NUMBER,
@@ -27,7 +27,7 @@ from qnn_jax.sweeps.possible import (
 )
 from qnn_jax.sweeps.task import Task
 
-AXES = {"seeds": "seed"}
+AXES = {"head": "head", "seeds": "seed"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -103,8 +103,7 @@ def _program(values):
 
 def _title(point):
   values = settings.values_of(point)
-  axes = ", ".join(f"{name} {value}" for name, value in point.axes().items())
-  return f"{values['network']} {values['head']}: {axes}"
+  return f"{values['network']}: {describe((point,))}"
 
 
 _CURVE = list_of(or_none(NUMBER))
@@ -114,7 +113,7 @@ METRICS = {
   "epochs_run": COUNT,
   "best_epoch": COUNT,
   "parameters": COUNT,
-  "step_ms": POSITIVE,
+  "step_ms": or_none(POSITIVE),
   "step_mb": POSITIVE,
   "ended": text(),
   "watched": text(),
@@ -127,10 +126,23 @@ METRICS = {
 }
 MEASURED = ("step_ms", "step_mb")
 COLUMNS = (
-  *("seed", "accuracy", "loss", "epochs_run", "best_epoch", "parameters", "step_ms", "step_mb"),
+  *(
+    "head",
+    "seed",
+    "accuracy",
+    "loss",
+    "epochs_run",
+    "best_epoch",
+    "parameters",
+    "step_ms",
+    "step_mb",
+  ),
   *("ended", "status"),
 )
 POSSIBLE = Possible(
-  metrics=METRICS, axes={"seed": SEED}, statuses=("ok", "diverged"), measured=MEASURED
+  metrics=METRICS,
+  axes={"head": text(), "seed": SEED},
+  statuses=("ok", "diverged"),
+  measured=MEASURED,
 )
 TASK = Task("train", AXES, run, groups, apart=tuple(settings.APART), possible=POSSIBLE)
