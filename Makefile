@@ -9,10 +9,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 comma := ,
 LAYERS ?= 128x784x10,256x256x10,256x64x64,512x512x64
 
-.PHONY: table4 test slurm fast lint experiments bench clean
+.PHONY: table4 train test slurm fast lint experiments bench clean
 
 table4: $(VENV)/installed
 	$(BIN)/python -m experiments.table4 $(ARGS)
+
+train: $(VENV)/installed
+	$(BIN)/python -m experiments.train $(ARGS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)

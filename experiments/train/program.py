@@ -122,9 +122,12 @@ class Program:
     return jax.device_put(tree, self._whole)
 
   def kept(self, state: State) -> tuple[Any, dict[str, Any]]:
-    """(parameters as a tree of arrays, what `sweeps.trained` makes the network from)."""
-    params = jax.tree.map(np.asarray, nnx.to_pure_dict(state.params))
-    return params, models.described(self._network, self._shape.image_shape, self.classes)
+    """(parameters and statistics as a tree of arrays, what `sweeps.trained` makes the network from)."""
+    _, statistics = nnx.split_state(state.rest, nnx.RngState, ...)
+    variables = nnx.to_pure_dict(nnx.merge_state(state.params, statistics))
+    return jax.tree.map(np.asarray, variables), models.described(
+      self._network, self._shape.image_shape, self.classes
+    )
 
   def learning_rate(self, step: int, rates: Mapping[str, Any]) -> float:
     """Of this step, from 0."""

@@ -10,7 +10,7 @@ from experiments.train import settings
 from experiments.train.data import data_of
 from experiments.train.loop import run
 from experiments.train.program import Program
-from qnn_jax import losses
+from qnn_jax import losses, models
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import checks
 from qnn_jax.sweeps.points import Group, Point, describe
@@ -41,7 +41,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.number(config, "quadratic_learning_rate", "weight_decay", "clip", least=0)
   checks.number(config, "checkpoint_seconds", least=0)
   checks.number(config, "input_shift")
-  checks.choice("network", config.network, ("mlp", "cnn"))
+  checks.choice("network", config.network, models.kinds())
   checks.choice("loss", config.loss, losses.NAMES)
   checks.choice("dtype", config.dtype, DTYPES)
   if not 0 <= config.label_smoothing < 1:

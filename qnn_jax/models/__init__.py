@@ -2,10 +2,18 @@
 
 `Classifier` and `ConvNet` are modules like any other. `Network` says in a few values which of them with
 which sizes, `build` makes it for a data set's images, and `matched` finds the width that gives it a
-wanted number of parameters.
+wanted number of parameters. `register` gives a network of your own a name.
 """
 
-from qnn_jax.models._build import Network, build, count_parameters, described, matched
+from qnn_jax.models._build import (
+  Network,
+  build,
+  count_parameters,
+  described,
+  kinds,
+  matched,
+  register,
+)
 from qnn_jax.models._classifier import Classifier, Mlp
 from qnn_jax.models._convnet import ConvNet
 from qnn_jax.models._layer import ACTIVATIONS, make_conv, make_layer
@@ -19,7 +27,9 @@ __all__ = [
   "build",
   "count_parameters",
   "described",
+  "kinds",
   "make_conv",
   "make_layer",
   "matched",
+  "register",
 ]

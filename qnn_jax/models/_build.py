@@ -14,7 +14,11 @@ from qnn_jax.models import _layer
 from qnn_jax.models._classifier import Mlp
 from qnn_jax.models._convnet import ConvNet
 
-KINDS = ("mlp", "cnn")
+Make = Callable[..., nnx.Module]
+"""(network, image_shape, classes, *, dtype, param_dtype, rngs) -> module."""
+
+_OWN: dict[str, Make] = {}
+_KINDS = ("mlp", "cnn")
 NEAR = 0.02  # how far a count may be from the wanted one, as a part of it
 _WIDEST = 2**24
 
@@ -24,7 +28,7 @@ class Network:
   """A network but for what the data say: the arguments of an `Mlp` or a `ConvNet`.
 
   Attributes:
-    kind: "mlp", images as rows of numbers; or "cnn".
+    kind: "mlp", images as rows of numbers; "cnn"; or one that was registered.
     hidden, head, hidden_kind, activation: of both.
     channels, conv_kind, kernel_size, pool: of a CNN; an MLP does without them.
     parameters: how many the whole is to have; `matched` then chooses the last width. 0: as it is.
@@ -42,8 +46,8 @@ class Network:
   parameters: int = 0
 
   def __post_init__(self):
-    if self.kind not in KINDS:
-      raise InputError(f"a network's kind is {' or '.join(KINDS)}, got {self.kind!r}")
+    if self.kind not in kinds():
+      raise InputError(f"a network's kind is {' or '.join(kinds())}, got {self.kind!r}")
     several = {"hidden": _layer.widths("hidden", self.hidden)}
     several["channels"] = _layer.widths("channels", self.channels)
     for name in ("hidden_kind", "conv_kind"):
@@ -56,6 +60,32 @@ class Network:
       raise InputError(f"parameters must be a whole number, or 0 for any, got {wanted!r}")
 
 
+def register(kind: str, make: Make) -> None:
+  """Makes a network of your own known by a name, wherever a `Network` has its kind.
+
+  Args:
+    kind: its name, none of this package's own; one of yours is replaced.
+    make: `make(network, image_shape, classes, *, dtype, param_dtype, rngs)`, which returns a module of
+      images [B, h, w, c] -> logits [B, classes]. It takes of the `Network` what it has a use for,
+      its `head` with `make_layer` say.
+
+  Raises:
+    InputError: the name is this package's, or no text, or make is no function.
+  """
+  if not isinstance(kind, str) or not kind or kind in _KINDS:
+    raise InputError(
+      f"a network of your own must have a name other than {' and '.join(_KINDS)}, got {kind!r}"
+    )
+  if not callable(make):
+    raise InputError(f"the network '{kind}' must be registered by a function, got {make!r}")
+  _OWN[kind] = make
+
+
+def kinds() -> tuple[str, ...]:
+  """Every kind of network that there is, this package's first."""
+  return (*_KINDS, *_OWN)
+
+
 def build(
   network: Network,
   image_shape: Sequence[int],
@@ -64,7 +94,7 @@ def build(
   dtype=None,
   param_dtype=jnp.float32,
   rngs: nnx.Rngs,
-) -> Mlp | ConvNet:
+) -> nnx.Module:
   """The module of a network: images [..., h, w, c] -> logits [..., classes].
 
   Args:
@@ -80,6 +110,11 @@ def build(
   """
   if network.parameters:
     network = matched(network, image_shape, classes)
+  if network.kind in _OWN:
+    make = _OWN[network.kind]
+    return make(
+      network, tuple(image_shape), classes, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+    )
   options: dict[str, Any] = {
     "hidden_kind": network.hidden_kind,
     "activation": network.activation,

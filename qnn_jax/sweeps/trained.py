@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -104,8 +105,12 @@ def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
       k: tuple(v) if isinstance(v, list) else v for k, v in described.items()
     }
     make = lambda: models.Classifier(**as_given, param_dtype=dtype, rngs=nnx.Rngs(0))
-  graphdef = nnx.split(nnx.eval_shape(make))[0]
-  return nnx.merge(graphdef, params)
+  graphdef, state = nnx.split(nnx.eval_shape(make))
+  if jax.tree.structure(nnx.to_pure_dict(state)) == jax.tree.structure(params):
+    return nnx.merge(graphdef, params)
+  module = make()  # it has random keys, of dropout say, which are not kept
+  nnx.update(module, params)
+  return module
 
 
 def _same(value, wanted):

@@ -1,11 +1,14 @@
 """experiments.train: its numbers beside a plain loop's, what it writes, when it stops, what it refuses."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
+from command_line import ROOT
 from in_process import files, read_csv, run, store_of
 from tensorboardX.proto.event_pb2 import Event
 from trainings import EXPERIMENT, metrics, parameters, small, train
@@ -241,3 +244,54 @@ def test_a_swept_head_has_a_section_a_value(tmp_path):
   text = (tmp_path / "train.md").read_text()
   assert text.startswith("# train, by head\n") and text.count("\n## head = ") == 2
   assert [row["head"] for row in read_csv(tmp_path / "results.csv")] == ["ann", "heavy"]
+
+
+class Own(nnx.Module):
+  """With variables that are no parameters."""
+
+  def __init__(self, network, image_shape, classes, *, dtype, param_dtype, rngs):
+    types = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    self.norm = nnx.BatchNorm(image_shape[-1], **types)
+    self.drop = nnx.Dropout(0.5, rngs=rngs)
+    size = image_shape[0] * image_shape[1] * image_shape[2]
+    self.head = models.make_layer(network.head, size, classes, **types)
+
+  def __call__(self, images):
+    x = self.drop(self.norm(images))
+    return self.head(x.reshape(len(x), -1))
+
+
+def test_a_network_of_one_s_own(tmp_path, monkeypatch):
+  monkeypatch.setattr(models._build, "_OWN", {})
+  models.register("own", Own)
+  config = small(network="own", epochs=30, learning_rate=0.01, train_size=320, batch_size=32)
+  train(config, tmp_path)
+  row = row_of(tmp_path)
+  # Statistics of the batches move, and are used in tests: a network that ignored them would be no better.
+  assert row["accuracy"] > 80 and row["parameters"] == 2 + models.count_parameters(
+    lambda: QuadraticLinear(64, 10, rngs=nnx.Rngs(0))
+  )
+  model = load_model(tmp_path)
+  model.eval()
+  x, y = open_split("digits", "test[:100]").batch(np.arange(100))
+  right = model(x.astype(np.float32) / 255 - 0.5).argmax(-1) == y
+  assert row["accuracy"] == pytest.approx(100 * float(right.mean()))
+  with pytest.raises(InputError, match="^network must be one of mlp, cnn, own, got 'mine'$"):
+    check(small(network="mine"))
+
+
+def test_the_configs_of_the_documentation(monkeypatch):
+  monkeypatch.setattr(models._build, "_OWN", {})
+  text = (ROOT / "docs" / "train.md").read_text("utf-8")
+  blocks = [
+    block for block in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "get_config" in block
+  ]
+  assert len(blocks) == 2
+  for block in blocks:
+    names: dict = {}
+    exec(compile(block, "docs/train.md", "exec"), names)
+    config = names["get_config"]()
+    check(config)
+    if config.network == "mynet":
+      config.update({"dataset": "digits", "train_size": 100})
+      check_data(config)
