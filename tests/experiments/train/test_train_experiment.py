@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 from command_line import ROOT
+from flax import nnx
 from in_process import files, read_csv, run, store_of
 from tensorboardX.proto.event_pb2 import Event
 from trainings import EXPERIMENT, metrics, parameters, small, train
