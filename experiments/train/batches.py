@@ -1,7 +1,7 @@
 """Minibatches: which images a step sees is a function of the seed and the step alone.
 
 So a training that begins again at step s gets what the undisturbed one got there. Grain loads ahead of the
-training, in threads or processes. Its own shuffle goes element by element, 7 ms a batch of 128 on one core
+training. Its own shuffle goes element by element, 7 ms a batch of 128 on one core
 where a permutation of NumPy's takes 0.01 ms, so that an element is a whole batch here.
 """
 
@@ -51,14 +51,13 @@ class Batches:
     mine = order[place * self.size : (place + 1) * self.size]
     return self.images.batch(self.chosen[mine])
 
-  def ahead_from(self, step: int, loaders: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches from this step on, loaded ahead by threads, or by so many processes."""
-    dataset = grain.MapDataset.source(self)[step:]
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=_AHEAD)
-    ahead = dataset.to_iter_dataset(options)
-    if loaders:
-      ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=loaders))
-    return iter(ahead)
+  def ahead_from(self, step: int, loaders: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches from this step on, loaded ahead by so many threads.
+
+    Pillow decodes without Python's lock. Grain's processes would be left behind where this one is killed.
+    """
+    options = grain.ReadOptions(num_threads=loaders, prefetch_buffer_size=max(_AHEAD, loaders))
+    return iter(grain.MapDataset.source(self)[step:].to_iter_dataset(options))
 
 
 def choose(size: int, images: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from qnn_jax.sweeps.points import Point
 RATES = ("learning_rate", "quadratic_learning_rate", "weight_decay")
 
 # Change no number, so that no run is another one for them: field -> its value where a workdir has none.
-APART = {"log_every": 0, "checkpoint_seconds": 30.0, "loaders": 0}
+APART = {"log_every": 0, "checkpoint_seconds": 30.0, "loaders": 2}
 
 _OF_NETWORK = ("channels", "hidden", "head", "kernel_size", "activation", "parameters")
 _OF_PROGRAM = (

@@ -33,10 +33,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 def check(config: ml_collections.ConfigDict) -> None:
   """InputError for the first value of a configs/train.py that makes no sense without its data."""
-  checks.whole(config, "seeds", "epochs", "batch_size", "kernel_size")
+  checks.whole(config, "seeds", "epochs", "batch_size", "kernel_size", "loaders")
   checks.whole(config, "channels", "hidden", "resize")
   whole = ("train_size", "parameters", "warmup_steps", "evaluate_every", "patience", "log_every")
-  checks.whole(config, *whole, "loaders", least=0)
+  checks.whole(config, *whole, least=0)
   checks.number(config, "learning_rate", above=0)
   checks.number(config, "quadratic_learning_rate", "weight_decay", "clip", least=0)
   checks.number(config, "checkpoint_seconds", least=0)
