@@ -76,9 +76,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.patience = 0  # tests without a lower validation loss, then it stops; 0: all epochs
   config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
   config.checkpoint_seconds = 30.0  # between two checkpoints
-  config.loaders = (
-    0  # processes that decode images; 0: threads do, which is enough for what is in memory
-  )
+  config.loaders = 2  # threads that decode images
   config.keep_params = (
     False  # True: DIR/params keeps the trained network, and the last checkpoint stays
   )
