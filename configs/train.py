@@ -77,9 +77,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
   config.checkpoint_seconds = 30.0  # between two checkpoints
   config.loaders = 2  # threads that decode images
-  config.keep_params = (
-    False  # True: DIR/params keeps the trained network, and the last checkpoint stays
-  )
+  config.keep_params = False  # True: keeps the trained network, and its last checkpoint
   if preset == "digits":
     config.dataset = "digits"
     config.network = "mlp"
