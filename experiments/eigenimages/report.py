@@ -83,7 +83,7 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
     _MARGIN,
     0.55,
     f"One quadratic layer trained on {config.dataset.upper()}, a neuron a class: the eigenvectors of its Q, by the size "
-    "of their eigenvalues.\nAn image that is like one of them, or like its negative (red and blue exchanged), "
+    "of their eigenvalues.\nAn image that is like one of them, or like its negative (green and purple exchanged), "
     "raises the class's output where the bar is orange\nand lowers it where it is blue, by the eigenvalue times "
     "the square of the likeness.",
     fontsize=10.5,
@@ -100,7 +100,7 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
       ax = axes(x, y, _PICTURE, _PICTURE)
       picture = vectors[k, place].reshape(row["shape"]).mean(-1)
       most = np.abs(picture).max() or 1.0
-      ax.imshow(picture, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+      ax.imshow(picture, cmap="PRGn", vmin=-most, vmax=most, interpolation="nearest")
       ax.set(xticks=[], yticks=[])
       ax.spines[:].set(color="#d0d0d0", linewidth=0.6)
       value = values[k, place]
