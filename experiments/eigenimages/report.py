@@ -40,14 +40,11 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
     if lines
     else "No run is finished.\n"
   )
-  found: list[list[object]] = [
-    ["class", "place", "eigenvalue", "seed"],
-    *eigenvalues(good),
-  ]
+  heads: tuple[object, ...] = ("class", "place", "eigenvalue", "seed")
   files = {
     "eigenimages.md": text,
     "eigenimages.csv": csv_text([columns, *([line[key] for key in columns] for line in lines)]),
-    "results.csv": csv_text(found),
+    "results.csv": csv_text([heads, *eigenvalues(good)]),
   }
   return Report(files, functools.partial(draw, config, good[0]) if good else None, text)
 
