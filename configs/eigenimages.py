@@ -9,8 +9,10 @@ much a likeness, or the likeness of the negative, speaks for the digit (l_i > 0)
   python -m experiments.eigenimages --config=configs/eigenimages.py --config.dataset=digits --config.train_size=1437 --config.epochs=60 --config.quadratic_learning_rate=0.001
   python -m experiments.eigenimages --config=configs/eigenimages.py:smoke
 
-Cost: that of a seed of low_rank, some minutes on two cores; preset `smoke`, scikit-learn's digits: seconds. Results
-are in experiments/results/eigenimages.
+Cost: that of a seed of low_rank, 6 minutes on two cores that five other programs used; preset `smoke`, scikit-learn's
+digits: seconds. Seen: 97.15 % with all of Q, 41.9 with one eigenvector a class, 91.9 with 4, 96.6 with 16 and 97.1 with
+32. The first is of a negative eigenvalue in every class, the second shows the digit. Results are in
+experiments/results/eigenimages.
 """
 
 import ml_collections

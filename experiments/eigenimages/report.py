@@ -17,7 +17,14 @@ from qnn_jax.reports.rows import Row, csv_text, markdown_table
 FOR, AGAINST = panels.ORANGE, panels.BLUE
 
 # Inches.
-_PICTURE, _GAP, _NAME, _BAR, _CURVE, _TOP, _MARGIN = 0.92, 0.16, 0.55, 0.3, 4.2, 1.32, 0.25
+_PICTURE, _GAP, _NAME, _BAR, _CURVE, _TOP, _MARGIN = 0.92, 0.16, 0.55, 0.3, 4.2, 1.15, 0.25
+
+_READ = (
+  "Orange, above zero: the more an image is like this\none, the more it is taken for the class.",
+  "Blue, below zero: the more it is like this one,\nthe less it is taken for the class.",
+  "Likeness is squared: an image's negative, green and\npurple exchanged, counts as much as the image. White\n"
+  "pixels do not count. Each picture has its own scale;\nthe bars have one scale for all.",
+)
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
@@ -33,13 +40,11 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
     if lines
     else "No run is finished.\n"
   )
-  found = [["class", "place", "eigenvalue", "seed"], *(list(line) for line in eigenvalues(good))]
+  heads: tuple[object, ...] = ("class", "place", "eigenvalue", "seed")
   files = {
     "eigenimages.md": text,
-    "eigenimages.csv": csv_text(
-      [list(columns), *([line[key] for key in columns] for line in lines)]
-    ),
-    "results.csv": csv_text(found),
+    "eigenimages.csv": csv_text([columns, *([line[key] for key in columns] for line in lines)]),
+    "results.csv": csv_text([heads, *eigenvalues(good)]),
   }
   return Report(files, functools.partial(draw, config, good[0]) if good else None, text)
 
@@ -71,7 +76,7 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
   classes, places = values.shape
   line = _PICTURE + _BAR
   images = _NAME + places * (_PICTURE + _GAP)
-  width, height = 2 * _MARGIN + images + 1.0 + _CURVE, _TOP + classes * line + _MARGIN
+  width, height = 2 * _MARGIN + images + 1.0 + _CURVE, _TOP + max(classes * line, 7.2) + _MARGIN
   figure = Figure(figsize=(width, height))
   FigureCanvasAgg(figure)
   text = lambda x, y, said, **style: figure.text(x / width, 1 - y / height, said, **style)
@@ -82,16 +87,16 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
   text(
     _MARGIN,
     0.55,
-    f"One quadratic layer trained on {config.dataset.upper()}, a neuron a class: the eigenvectors of its Q, by the size "
-    "of their eigenvalues.\nAn image that is like one of them, or like its negative (red and blue exchanged), "
-    "raises the class's output where the bar is orange\nand lowers it where it is blue, by the eigenvalue times "
-    "the square of the likeness.",
+    f"A single quadratic layer, trained on {config.dataset.upper()}, has a neuron for each class. A row shows "
+    "what the neuron of that class compares an image with:\nthe leading eigenvectors of its matrix Q, "
+    "those with the largest eigenvalues first. Below each is its eigenvalue.",
     fontsize=10.5,
     color=panels.GREY,
     va="top",
     linespacing=1.35,
   )
   largest = np.abs(values).max()
+  middle = np.outer(*(np.hanning(length + 2)[1:-1] for length in row["shape"][:2]))
   for k in range(classes):
     y = _TOP + k * line
     text(_MARGIN + 0.12, y + _PICTURE / 2, str(k), fontsize=20, weight="bold", va="center")
@@ -99,8 +104,10 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
       x = _MARGIN + _NAME + place * (_PICTURE + _GAP)
       ax = axes(x, y, _PICTURE, _PICTURE)
       picture = vectors[k, place].reshape(row["shape"]).mean(-1)
+      # v and -v are the same: the one is drawn that is green in the middle, where the ink of an image is.
+      picture = picture * (-1 if (picture * middle).sum() < 0 else 1)
       most = np.abs(picture).max() or 1.0
-      ax.imshow(picture, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+      ax.imshow(picture, cmap="PRGn", vmin=-most, vmax=most, interpolation="nearest")
       ax.set(xticks=[], yticks=[])
       ax.spines[:].set(color="#d0d0d0", linewidth=0.6)
       value = values[k, place]
@@ -112,11 +119,17 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
       bar.add_patch(Rectangle((0, 0), abs(value) / largest, 1, color=colour, linewidth=0))
       sign = "+" if value > 0 else "−"
       text(
-        x + _PICTURE / 2, y + _PICTURE + 0.12, f"{sign}{abs(value):.2g}",
+        x + _PICTURE / 2, y + _PICTURE + 0.12, f"{sign}{abs(value):.2f}",
         fontsize=7, color=colour, ha="center", va="top",
       )  # fmt: skip
   left = _MARGIN + images + 0.95
   _curve(axes(left, _TOP + 0.35, _CURVE - 0.1, 3.6), row)
+  y = _TOP + 5.0
+  text(left - 0.5, y, "How to read it", fontsize=13, weight="bold", va="top")
+  for colour, said in zip((FOR, AGAINST, panels.GREY), _READ):
+    y += 0.36
+    text(left - 0.5, y, said, fontsize=10.5, color=colour, va="top", linespacing=1.35)
+    y += 0.2 * said.count("\n")
   return figure
 
 

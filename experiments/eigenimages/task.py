@@ -1,6 +1,7 @@
 """eigenimages' runs: a seed, trained as low_rank trains a single layer, and taken apart."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -51,7 +52,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   point = group.points[0]
   values = point.fields.values
   model, diverged, test, network = yield from low_rank.train(group, job)
-  metrics = {
+  metrics: dict[str, Any] = {
     "accuracy": None, "kept": list(values["kept"]), "accuracies": [], "values": [], "vectors": [],
     "shape": list(low_rank.shape_of(values)),
   }  # fmt: skip

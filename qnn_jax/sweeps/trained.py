@@ -106,7 +106,8 @@ def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
     }
     make = lambda: models.Classifier(**as_given, param_dtype=dtype, rngs=nnx.Rngs(0))
   graphdef, state = nnx.split(nnx.eval_shape(make))
-  if jax.tree.structure(nnx.to_pure_dict(state)) == jax.tree.structure(params):
+  paths = lambda tree: [path for path, _ in jax.tree.leaves_with_path(tree)]
+  if paths(nnx.to_pure_dict(state)) == paths(params):
     return nnx.merge(graphdef, params)
   module = make()  # it has random keys, of dropout say, which are not kept
   nnx.update(module, params)

@@ -186,7 +186,7 @@ def test_thinned_losses_stop_where_they_are_not_finite():
     ({"init_scale": float("inf")}, "init_scale must be a finite number of at least 0, got inf"),
     ({"train_size": 60001}, "train_size must be at most 60000, as the data set has it, got 60001"),
     ({"test_size": 10001}, "test_size must be at most 10000, as the data set has it, got 10001"),
-    ({"dataset": "mnits"}, "no data set mnits, only mnist"),
+    ({"dataset": "mnits"}, "no data set mnits, only digits, mnist"),
   ],
 )
 def test_mistakes(change, message):
