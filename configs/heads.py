@@ -19,7 +19,7 @@ from qnn_jax.sweeps.configs import product
 
 def sweep_rates() -> list[dict]:
   """Rates around the one below."""
-  return product(learning_rate=(0.0005, 0.001, 0.002, 0.004, 0.008))
+  return product(learning_rate=(0.0005, 0.001, 0.002, 0.004))
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
@@ -34,7 +34,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.train_sizes = (500, 2000, 8000)
   config.seeds = 10
   config.parameters = 26000  # of every network, to 2 %
-  config.steps = 1600  # of every run: a small set is seen more often than a large one
+  config.steps = 800  # of every run: a small set is seen more often than a large one
   config.learning_rate = 0.002
   config.schedule = "cosine"
   config.evaluate_every = 0
