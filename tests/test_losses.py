@@ -79,3 +79,49 @@ def test_batches_dtypes_and_shapes_of_every_loss(loss):
   # Nine labels beside three classes would be broadcast to a number that means nothing.
   with pytest.raises(InputError, match=rf"^{loss.__name__}: targets have shape \(3,\), but \(4, 3"):
     loss(z, jnp.zeros(3))
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_a_loss_by_name_on_labels_and_on_rows(name):
+  z, _ = arguments()
+  labels = jnp.array([0, 2, 1, 2])
+  loss, form = losses.get(name), getattr(losses, f"{name}_cross_entropy")
+  rows = jnp.eye(3)[labels]
+  for given in (labels, labels.astype(jnp.uint8), rows, rows.astype(jnp.int32)):
+    np.testing.assert_array_equal(loss(z, given), form(z, rows))
+  soft = jnp.array([[0.5, 0.3, 0.2]] * 4)
+  np.testing.assert_array_equal(loss(z, soft), form(z, soft))
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_smoothing_mixes_the_labels_with_chance(name):
+  z, labels = arguments()[0], jnp.array([0, 2, 1, 2])
+  found = losses.get(name, label_smoothing=0.3)(z, labels)
+  chance, y = (1 / 3 if name == "softmax" else 1 / 2), jnp.eye(3)[labels]
+  probabilities = jax.nn.softmax(z) if name == "softmax" else sigmoid(z)
+  mixed = 0.7 * y + 0.3 * chance
+  wanted = -(mixed * jnp.log(probabilities)).sum(-1)
+  if name == "sigmoid":
+    wanted -= ((1 - mixed) * jnp.log(1 - probabilities)).sum(-1)
+  np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.NAMES)
+def test_logits_of_16_bits_become_float32_before_the_loss(name):
+  z, labels = arguments()[0].astype(jnp.bfloat16), jnp.array([0, 2, 1, 2])
+  found = losses.get(name)(z, labels)
+  assert found.dtype == jnp.float32
+  np.testing.assert_array_equal(found, losses.get(name)(z.astype(jnp.float32), labels))
+
+
+def test_what_no_loss_by_name_takes():
+  with pytest.raises(InputError, match="^unknown loss 'hinge'; choose one of softmax, sigmoid$"):
+    losses.get("hinge")
+  with pytest.raises(InputError, match="^label_smoothing must be from 0 to below 1, got 1.0$"):
+    losses.get("softmax", label_smoothing=1.0)
+  told = (
+    r"^the loss softmax needs whole numbers of the shape \(4,\) or rows \(4, 3\) as labels, got "
+  )
+  for labels in (jnp.zeros(4), jnp.zeros((4, 2)), jnp.zeros(3, int)):
+    with pytest.raises(InputError, match=told):
+      losses.get("softmax")(arguments()[0], labels)

@@ -18,14 +18,15 @@ def test_the_example_runs(capsys):
   assert capsys.readouterr().out.strip() == "(4, 1)"
 
 
-def test_the_examples_of_the_layers_run(capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["layers", "networks"])
+def test_the_examples_of_the_docs_run(name, capsys, monkeypatch):
   """And print what the comments behind or below their prints say."""
   monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
-  text = (ROOT / "docs/layers.md").read_text("utf-8")
+  text = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
   examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   told = 0
   for example in examples:
-    exec(compile(example, "docs/layers.md", "exec"), {"__name__": "layers"})
+    exec(compile(example, f"docs/{name}.md", "exec"), {"__name__": name})
     printed = capsys.readouterr().out.splitlines()
     behind = re.findall(r"^print\(.*\)  # (.*)$", example, re.MULTILINE)
     below = re.findall(r"^  print\(.*\)\n((?:# .*\n)+)", example, re.MULTILINE)
