@@ -41,7 +41,9 @@ def _of_estimator(model) -> Iterator[Neuron]:
     )
   if not hasattr(model, "quadratic_"):
     raise InputError(f"this {type(model).__name__} is not fitted yet: call fit first")
-  return zip(map(Dense, _wide(model.quadratic_)), _wide(model.linear_), map(float, model.intercept_))
+  return zip(
+    map(Dense, _wide(model.quadratic_)), _wide(model.linear_), map(float, model.intercept_)
+  )
 
 
 @functools.singledispatch

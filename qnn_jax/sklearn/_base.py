@@ -21,7 +21,7 @@ INITS = ("zeros", "identity", "random")
 DTYPES = (np.float64, np.float32)
 _PATIENCE = 5  # passes of SGD without a loss lower by `tol`
 
-Neurons = tuple[np.ndarray, np.ndarray, np.ndarray]
+Neurons = tuple[np.ndarray, ...]
 """Q [K, n, n] symmetric, w [K, n], b [K]."""
 
 
@@ -144,7 +144,7 @@ class QuadraticModel(BaseEstimator):
       if first:
         self._scaler = StandardScaler().partial_fit(X, sample_weight=weights)
         theta = _start(self.init, n, k, _random_state(self.random_state))
-        self.n_iter_, self.loss_curve_ = 0, []
+        self.n_iter_, self.loss_curve_ = 0, list[float]()
       else:
         units = self._units()
         self._scaler.partial_fit(X, sample_weight=weights)
@@ -173,11 +173,11 @@ class QuadraticModel(BaseEstimator):
     self.learning_rate_, rate = _sgd.rates(x, weights, eta, self._logistic)
     tol = None if _is_word(self.tol, "auto") else self.tol
     alpha = 0.0 if _is_word(self.alpha, "auto") else self.alpha
+    packed = _join(*theta)
     trained = _sgd.passes(
-      _join(*theta), x, y, rate, weights, alpha=alpha / weights.sum(), logistic_loss=self._logistic
+      packed, x, y, rate, weights, alpha=alpha / weights.sum(), logistic_loss=self._logistic
     )
     curve: list[float] = []
-    packed = None
     while len(curve) < (passes or self.max_iter) and not _settled(curve, tol):
       packed, loss = next(trained)
       curve.append(loss)

@@ -25,7 +25,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
       not at all. 'auto' is 1, for 'sgd' 0.
     max_iter: iterations of 'lbfgs', or passes of 'sgd' over the samples, at most.
     tol: 'lbfgs' ends where no derivative of the mean loss in a coefficient of a column of variance 1
-      is larger; 'sgd' where five passes have not lowered the mean loss by as much. 'auto' is 1e-4,
+      is larger, or an iteration lowers that loss by less than a tenth of it; 'sgd' where five passes have not lowered the mean loss by as much. 'auto' is 1e-4,
       for 'sgd' None, which is never.
     learning_rate: eta of 'sgd', positive; or 'auto', the reciprocal of the mean of |phi(x)|^2 over
       the training samples, phi(x) = (1, x, M(x)): an average sample's step then moves its own z by

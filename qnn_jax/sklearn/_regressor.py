@@ -27,7 +27,7 @@ class QuadraticRegressor(RegressorMixin, QuadraticModel):
       coefficient 2 Q_ij, b not at all. 'auto' is 1, for 'sgd' 0.
     max_iter: iterations of 'lbfgs', or passes of 'sgd', at most.
     tol: 'lbfgs' ends where no derivative of the mean loss in a coefficient of a column of variance 1
-      is larger; 'sgd' where five passes have not lowered the mean loss by as much. 'auto' is 1e-4,
+      is larger, or an iteration lowers that loss by less than a tenth of it; 'sgd' where five passes have not lowered the mean loss by as much. 'auto' is 1e-4,
       for 'sgd' None, which is never.
     learning_rate: of 'sgd', see `QuadraticLogisticRegression`.
     init: where Q, w and b start, see there; 'cholesky' has no start.
@@ -114,14 +114,10 @@ class QuadraticRegressor(RegressorMixin, QuadraticModel):
     return z[:, 0] if self._flat else z
 
   def _checked(self, X, y, sample_weight, reset=True):
-    X, y = validate_data(
-      self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True, reset=reset
-    )
+    X, y = validate_data(self, X, y, dtype=DTYPES, multi_output=True, y_numeric=True, reset=reset)
     flat, y = y.ndim == 1, y.reshape(len(y), -1)
     if not reset and y.shape[1] != len(self.intercept_):
-      raise InputError(
-        f"y has {y.shape[1]} targets, and the fit before had {len(self.intercept_)}"
-      )
+      raise InputError(f"y has {y.shape[1]} targets, and the fit before had {len(self.intercept_)}")
     self._flat = flat
     return X, y, _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 

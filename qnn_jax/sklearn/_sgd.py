@@ -14,7 +14,9 @@ from qnn_jax import ops
 from qnn_jax.training import logistic
 
 STORED = 2**25  # numbers: more than 128 MB of features are made sample by sample instead
-_CALL = 2**26  # parameters updated in a call, a fraction of a second: Python sees Ctrl-C between calls
+_CALL = (
+  2**26
+)  # parameters updated in a call, a fraction of a second: Python sees Ctrl-C between calls
 _FAR = 10  # times the median of |phi|^2: samples beyond count as that far
 
 
