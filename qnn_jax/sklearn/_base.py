@@ -4,6 +4,7 @@ import math
 import numbers
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -187,7 +188,7 @@ class QuadraticModel(BaseEstimator):
       self.n_iter_, self.loss_curve_ = len(curve), curve
     else:
       self.n_iter_, self.loss_curve_ = self.n_iter_ + 1, [*self.loss_curve_, *curve]
-    self._keep((np.asarray(ops.unpack(q)), w.T, b), x.dtype)
+    self._keep((np.asarray(ops.unpack(jnp.asarray(q))), w.T, b), x.dtype)
     return passes is not None or tol is None or _settled(curve, tol)
 
   def _keep(self, theta: Neurons, dtype) -> None:

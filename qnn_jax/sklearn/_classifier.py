@@ -11,7 +11,7 @@ from qnn_jax.sklearn._base import DTYPES, QuadraticModel, by_sample
 
 
 class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
-  """P(y = 1 | x) = sigmoid(x^T Q x + w^T x + b), (1), with the cross-entropy (4).
+  """P(y = 1 | x) = sigmoid(x^T Q x + w^T x + b), (1), with the cross-entropy (3).
 
   Two classes take one quadratic neuron, more take one a class, each its class against the rest.
   `qnn_jax.inspect` takes a fitted one: eigenpairs, kinds of quadrics.

@@ -25,7 +25,7 @@ _SERIAL = (
 
 
 def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """(4) of yhat = sigmoid(z), and its derivative yhat - y."""
+  """(3) of yhat = sigmoid(z), and its derivative yhat - y."""
   return np.logaddexp(0, z) - y * z, expit(z) - y
 
 

@@ -71,28 +71,25 @@ def passes(
   # What overflows becomes an infinity here and a NaN in the training, and `fit` tells of that.
   with np.errstate(over="ignore"):
     total = weights.sum()
-    theta, x, y, rate, weights = (
-      jnp.asarray(array, jnp.float32) for array in (theta, x, y, rate, weights)
-    )
+    params, *samples = (jnp.asarray(array, jnp.float32) for array in (theta, x, y, rate, weights))
   n = x.shape[1]
   keep = None
   if alpha:
     # The penalty counts a pair's coefficient 2 Q_ij, hence 4 Q_ij^2 / 2; b has none.
     bend = np.concatenate([[0.0], np.ones(n), ops.multiplicity(n) ** 2])
     keep = jnp.asarray(alpha * bend[:, None], jnp.float32)
-  expand = None if len(x) * len(theta) <= STORED else _column_features
-  inputs = _column_features(x) if expand is None else x
-  rows = max(1, _CALL // theta.size)
+  expand = None if len(x) * len(params) <= STORED else _column_features
+  if expand is None:
+    samples[0] = _column_features(samples[0])
+  rows = max(1, _CALL // params.size)
   while True:
     lost = 0.0
     for first in range(0, len(x), rows):
       part = slice(first, first + rows)
-      given = inputs, y, rate, weights
-      if rows < len(x):
-        given = tuple(array[part] for array in given)
-      theta, loss = _pass(theta, given, keep, logistic_loss, expand)
+      given = tuple(samples if rows >= len(x) else (array[part] for array in samples))
+      params, loss = _pass(params, given, keep, logistic_loss, expand)
       lost += float(loss)
-    yield np.asarray(theta), lost / total
+    yield np.asarray(params), lost / total
 
 
 @functools.partial(jax.jit, static_argnames=("logistic_loss", "expand"))
