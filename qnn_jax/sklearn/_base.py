@@ -87,7 +87,7 @@ class QuadraticModel(BaseEstimator):
     check_is_fitted(self)
     mean, scale = self._units()
     spread = np.sqrt(self._scaler.var_)  # zero for a constant feature, which adds nothing
-    q, w, _ = substitute(self._theta, (mean - self._scaler.mean_) / scale, 1 / scale)
+    q, w, _ = substitute(self._theta, mean - self._scaler.mean_, scale)
     q, w = q * (spread[:, None] * spread), w * spread
     parts = (w**2 + 2 * (q**2).sum(2)).sum(0)
     return parts / (parts.sum() or 1)
