@@ -19,6 +19,7 @@ Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """z, y [N, K] -> every sample's loss and its derivative in z, both [N, K]."""
 
 _TOGETHER = 2**18  # coefficients minimised at once: beyond, L-BFGS' own memory would be the largest
+_ALIKE = 4  # deviations of columns that differ by less do for the same change of variables
 _SERIAL = (
   2**30
 )  # operations of an evaluation: below, threads cost five times what they spare, measured
@@ -67,10 +68,14 @@ def fit(
   """
   k = y.shape[1]
   size = max(1, _TOGETHER // len(start[0]))
-  mean, variance = _columns.moments(x, weights)
+  mean, _ = _columns.moments(x, weights)
   total = weights.sum()
-  scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss bends by 1/4 at most
-  scale[scale == 0] = 1
+
+  def deviations(weights: np.ndarray) -> np.ndarray:
+    _, variance = _columns.moments(x, weights)
+    scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss bends by 1/4 at most
+    return np.where(scale > 0, scale, 1)
+
   theta, b = (np.array(part, np.float64) for part in start)
   curves, converged = [], True
   for first in range(0, k, size):
@@ -82,25 +87,40 @@ def fit(
       curve.append(float(intermediate_result.fun))  # noqa: B023
       tell(f"{named}iteration {len(curve)}: loss {curve[-1]:.6g}")  # noqa: B023
 
-    objective = _objective(x, y[:, group], weights / total, loss, alpha / total, mean, scale)
-    begin = np.concatenate(
-      [b[None, group] + mean @ theta[:, group], theta[:, group] * scale[:, None]]
-    )
-    options = {
-      "maxiter": max_iter,
-      "maxfun": 20 * max_iter,
-      "gtol": tol,
-      "ftol": max(tol / 10, 64 * np.finfo(x.dtype).eps),
-      "maxls": 50,
-    }
     work = 8 * x.size * x.shape[1] * (group.stop - first)
+    scale = deviations(weights)
     with _threads().limit(limits=1 if work < _SERIAL else None, user_api="blas"):
-      found = minimize(
-        objective, begin.ravel(), jac=True, method="L-BFGS-B", callback=each, options=options
-      )
-    end = found.x.reshape(begin.shape)
-    theta[:, group] = end[1:] / scale[:, None]
-    b[group] = end[0] - mean @ theta[:, group]
+      while True:
+        objective = _objective(x, y[:, group], weights / total, loss, alpha / total, mean, scale)
+        begin = np.concatenate(
+          [b[None, group] + mean @ theta[:, group], theta[:, group] * scale[:, None]]
+        )
+        found = minimize(
+          objective,
+          begin.ravel(),
+          jac=True,
+          method="L-BFGS-B",
+          callback=each,
+          options={
+            "maxiter": max_iter - len(curve),
+            "maxfun": 20 * max_iter,
+            "gtol": tol,
+            "ftol": max(tol / 10, 64 * np.finfo(x.dtype).eps),
+            "maxls": 50,
+          },
+        )
+        end = found.x.reshape(begin.shape)
+        theta[:, group] = end[1:] / scale[:, None]
+        b[group] = end[0] - mean @ theta[:, group]
+        if loss is not cross_entropy or len(curve) >= max_iter or not found.nit:
+          break
+        # Where the loss is flat, at an outlier say, a sample does not count in what a column weighs.
+        p = expit(
+          _columns.columns(x, group.stop - first).matmat(theta[:, group].astype(x.dtype)) + b[group]
+        )
+        before, scale = scale, deviations(weights * (p * (1 - p)).mean(1))
+        if np.all(scale > before / _ALIKE):
+          break
     # A line search that finds no lower loss has come to what rounding allows.
     converged &= found.status != 1
     curves.append(curve or [float(found.fun)])
