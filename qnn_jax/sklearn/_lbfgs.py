@@ -68,13 +68,12 @@ def fit(
   """
   k = y.shape[1]
   size = max(1, _TOGETHER // len(start[0]))
-  mean, _ = _columns.moments(x, weights)
   total = weights.sum()
 
-  def deviations(weights: np.ndarray) -> np.ndarray:
-    _, variance = _columns.moments(x, weights)
+  def change(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, variance = _columns.moments(x, weights)
     scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss bends by 1/4 at most
-    return np.where(scale > 0, scale, 1)
+    return mean, np.where(scale > 0, scale, 1)
 
   theta, b = (np.array(part, np.float64) for part in start)
   curves, converged = [], True
@@ -88,7 +87,7 @@ def fit(
       tell(f"{named}iteration {len(curve)}: loss {curve[-1]:.6g}")  # noqa: B023
 
     work = 8 * x.size * x.shape[1] * (group.stop - first)
-    scale = deviations(weights)
+    mean, scale = change(weights)
     with _threads().limit(limits=1 if work < _SERIAL else None, user_api="blas"):
       while True:
         objective = _objective(x, y[:, group], weights / total, loss, alpha / total, mean, scale)
@@ -118,7 +117,8 @@ def fit(
         p = expit(
           _columns.columns(x, group.stop - first).matmat(theta[:, group].astype(x.dtype)) + b[group]
         )
-        before, scale = scale, deviations(weights * (p * (1 - p)).mean(1))
+        before = scale
+        mean, scale = change(weights * (p * (1 - p)).mean(1))
         if np.all(scale > before / _ALIKE):
           break
     # A line search that finds no lower loss has come to what rounding allows.
