@@ -173,6 +173,11 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
 
   def _weights(self, X, y, sample_weight) -> np.ndarray:
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if isinstance(self.class_weight, str):  # 'balanced': as if weights were numbers of samples
+      labels, of = np.unique(y, return_inverse=True)
+      totals = np.bincount(of, weights)
+      factors = weights.sum() / (len(labels) * np.where(totals > 0, totals, 1))
+      return weights * factors[of]
     try:
       return weights * compute_sample_weight(self.class_weight, y)
     except (ValueError, TypeError, AttributeError) as error:
