@@ -37,7 +37,7 @@ def test_selectors_see_what_only_Q_has(product, model):
   X, y = product
   rfe = RFE(model, n_features_to_select=2).fit(X, y)
   assert np.flatnonzero(rfe.support_).tolist() == [2, 4]
-  chosen = SelectFromModel(model).fit(X, y)
+  chosen = SelectFromModel(model, threshold="1.5*mean").fit(X, y)
   assert np.flatnonzero(chosen.get_support()).tolist() == [2, 4]
   assert chosen.estimator_.feature_importances_.sum() == pytest.approx(1)
   with pytest.raises(AttributeError, match="w is linear_, Q is quadratic_"):
