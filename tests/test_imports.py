@@ -75,7 +75,7 @@ def test_every_part_has_its_place():
 def test_the_library_needs_four_packages(module):
   others = {name.split(".")[0] for name in imports_of(module)} - LIBRARY - {"qnn_jax"}
   if part_of(module) == "sklearn":
-    others -= {"sklearn"}
+    others -= {"sklearn", "scipy", "threadpoolctl"}  # the two come with the first
   if part_of(module) not in EXTRAS and module != READER:
     assert not others
 

@@ -163,7 +163,7 @@ def test_half_precision_is_looked_at_as_it_is():
 def test_an_estimator_s_quadrics_are_those_it_decides_by(classes):
   X, y = make_circles(120, noise=0.1, factor=0.4, random_state=0)
   y = y if classes == 2 else np.where(X[:, 0] > 0.5, 2, y)
-  model = QuadraticLogisticRegression(epochs=20, random_state=0).fit(X, y)
+  model = QuadraticLogisticRegression(solver="sgd", max_iter=20, random_state=0).fit(X, y)
   rows = 1 if classes == 2 else 3
   z = evaluated(*inspect.quadric(model), X).reshape(model.decision_function(X).shape)
   np.testing.assert_allclose(z, model.decision_function(X), atol=1e-8)

@@ -18,22 +18,22 @@ def test_the_example_runs(capsys):
   assert capsys.readouterr().out.strip() == "(4, 1)"
 
 
-@pytest.mark.parametrize("name", ["layers", "networks"])
-def test_the_examples_of_the_docs_run(name, capsys, monkeypatch):
+@pytest.mark.parametrize("page, at_least", [("layers", 3), ("networks", 3), ("sklearn", 3)])
+def test_the_examples_of_the_docs_run(page, at_least, capsys, monkeypatch):
   """And print what the comments behind or below their prints say."""
   monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
-  text = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+  text = (ROOT / f"docs/{page}.md").read_text("utf-8")
   examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   told = 0
   for example in examples:
-    exec(compile(example, f"docs/{name}.md", "exec"), {"__name__": name})
+    exec(compile(example, f"docs/{page}.md", "exec"), {"__name__": page})
     printed = capsys.readouterr().out.splitlines()
     behind = re.findall(r"^print\(.*\)  # (.*)$", example, re.MULTILINE)
     below = re.findall(r"^  print\(.*\)\n((?:# .*\n)+)", example, re.MULTILINE)
     lines = [line for block in below for line in block.replace("# ", "").splitlines()] + behind
     assert printed == lines
     told += len(lines)
-  assert told >= 3
+  assert told >= at_least
 
 
 def test_every_experiment_is_in_the_table_and_the_other_way_round():

@@ -2,8 +2,7 @@
 
 Every neuron of a quadratic layer computes z = x^T Q x + w^T x + b, and the set z = 0, its decision
 boundary, is a quadric. The functions here take a layer of a model, of any kind of this package, or a
-fitted `sklearn.QuadraticLogisticRegression`, whose neurons are the rows of `quadratic_`. They return
-NumPy arrays in float64, computed on the host: they are for looking, not for training. What they say
+fitted estimator of `qnn_jax.sklearn`, whose neurons are the rows of `quadratic_`. They return NumPy arrays in float64, computed on the host: they are for looking, not for training. What they say
 is about the parameters, whatever `dtype` and `precision` the layer computes in. Of a convolution, x
 is a patch, flattened as its kernel is: its n is k * ... * c.
 """

@@ -45,7 +45,7 @@ def quadric(layer) -> Quadric:
 
   Args:
     layer: one of this package's layers, `nnx.Linear`, `nnx.Conv`, or a fitted
-      `sklearn.QuadraticLogisticRegression`.
+      estimator of `qnn_jax.sklearn`.
 
   Raises:
     InputError: anything else, a stack of layers, complex or abstract parameters.

@@ -32,16 +32,18 @@ def neurons(source: Any) -> Iterator[Neuron]:
 
 
 def _of_estimator(model) -> Iterator[Neuron]:
-  """Of a `QuadraticLogisticRegression`, told by its name: scikit-learn may not be there."""
-  if "QuadraticLogisticRegression" not in {kind.__name__ for kind in type(model).__mro__}:
+  """Of one of `qnn_jax.sklearn`, told by its name: scikit-learn may not be there."""
+  if "QuadraticModel" not in {kind.__name__ for kind in type(model).__mro__}:
     raise InputError(
       "look into a layer of this package, an nnx.Linear, an nnx.Conv or a fitted "
-      "QuadraticLogisticRegression, of a Pipeline its last step, pipeline[-1], "
+      "QuadraticLogisticRegression or QuadraticRegressor, of a Pipeline its last step, pipeline[-1], "
       f"not {type(model).__name__}"
     )
   if not hasattr(model, "quadratic_"):
     raise InputError(f"this {type(model).__name__} is not fitted yet: call fit first")
-  return zip(map(Dense, model.quadratic_), model.coef_, map(float, model.intercept_))
+  return zip(
+    map(Dense, _wide(model.quadratic_)), _wide(model.linear_), map(float, model.intercept_)
+  )
 
 
 @functools.singledispatch

@@ -111,9 +111,24 @@ def test_table4():
   assert row["products_s"] * row["peak_gflops"] * 1e9 == pytest.approx(operations, rel=0.1)
 
 
+def test_sklearn():
+  small = ("--small", "--sets=circles", "--features=raw", "--json")
+  ours, peer, qda, sgd = objects(run("bench_sklearn.py", *small))
+  assert [row["model"] for row in (ours, peer, qda, sgd)] == [
+    "ours",
+    "poly2 + LR",
+    "QDA",
+    "poly2 + SGD",
+  ]
+  assert ours["less"] == pytest.approx(peer["accuracy"] - ours["accuracy"], abs=0.01)
+  assert min(row["accuracy"] for row in (ours, peer, qda)) > 90
+  assert all(row["first_s"] > 0 and row["next_s"] > 0 for row in (ours, peer, qda, sgd))
+
+
 @pytest.mark.parametrize(
   "name, argument, told",
   [
+    ("sklearn", "--sets=mnist", "value should be one of"),
     ("per_sample", "--cases=ann-31", "choose among fleet, fleet-shared, ann-30"),
     ("table4", "--sizes=many", "give whole numbers"),
     ("layers", "--cases=128x784", "give BATCHxINxOUT"),
@@ -132,6 +147,6 @@ def test_what_makes_no_sense_is_told_before_anything_is_measured(name, argument,
 
 @pytest.mark.fast
 def test_there_is_no_other_benchmark():
-  names = ("per_sample", "scaling", "layers", "convs", "table4", "tails")
+  names = ("per_sample", "scaling", "layers", "convs", "table4", "tails", "sklearn")
   tested = {f"bench_{name}.py" for name in names}
   assert {path.name for path in SCRIPTS.glob("bench_*.py")} == tested

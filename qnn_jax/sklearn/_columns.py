@@ -1,0 +1,96 @@
+"""The columns x_i and x_i x_j, i <= j, of a data matrix: those of PolynomialFeatures(2).
+
+Written in them, z = x^T Q x + w^T x + b of (1) has the coefficients w_i, Q_ii and, as a pair stands
+twice in x^T Q x, 2 Q_ij. Axis letters: N samples, n features, K neurons, F = n + n(n+1)/2 columns.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+from qnn_jax import ops
+
+STORED = 2**23  # numbers: 64 MB in float64. Beyond them products of x are faster than columns.
+_CHUNK = 2**19  # numbers in a chunk's products: they stay in the cache
+
+
+def columns(x: np.ndarray, neurons: int) -> LinearOperator:
+  """[N, F] as an operator: columns that would not fit are never made.
+
+  With columns, `matmat` takes 2 N F K operations at the speed of memory; without, 2 N n^2 K at that
+  of matrix products, `rmatmat` likewise.
+  """
+  n = x.shape[1]
+  shape = len(x), n + ops.packed_size(n)
+  if shape[0] * shape[1] <= STORED:
+    return aslinearoperator(stored(x))
+  pairs = np.ravel_multi_index(np.triu_indices(n), (n, n))
+
+  def matmat(theta):
+    upper = np.zeros((n * n, theta.shape[1]), x.dtype)
+    upper[pairs] = theta[n:]
+    return quadratic_form(x, upper.reshape(n, n, -1).transpose(2, 0, 1)) + x @ theta[:n]
+
+  def rmatmat(r):
+    k = r.shape[1]
+    total = np.zeros((n, k * n), x.dtype)
+    for rows in chunks(len(x), k * n):
+      weighed = r[rows][:, :, None] * x[rows][:, None, :]
+      total += x[rows].T @ weighed.reshape(-1, k * n)
+    quadratic = total.reshape(n, k, n).transpose(0, 2, 1).reshape(n * n, k)
+    return np.concatenate([x.T @ r, quadratic[pairs]])
+
+  return LinearOperator(shape, matvec=None, matmat=matmat, rmatmat=rmatmat, dtype=x.dtype)
+
+
+def stored(x: np.ndarray) -> np.ndarray:
+  """The columns themselves: [N, n] -> [N, F]."""
+  i, j = np.triu_indices(x.shape[1])
+  return np.concatenate([x, x[:, i] * x[:, j]], axis=1)
+
+
+def quadratic_form(x: np.ndarray, q: np.ndarray) -> np.ndarray:
+  """x^T q_k x of every sample and neuron: x [N, n], q [K, n, n], symmetric or not -> [N, K]."""
+  k, n, _ = q.shape
+  side_by_side = np.ascontiguousarray(q.transpose(1, 0, 2)).reshape(n, k * n)
+  z = np.empty((len(x), k), np.result_type(x, q))
+  for rows in chunks(len(x), k * n):
+    products = (x[rows] @ side_by_side).reshape(-1, k, n)
+    z[rows] = np.einsum("bkn,bn->bk", products, x[rows])
+  return z
+
+
+def moments(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Means and variances [F] of the columns over samples of these weights, in float64."""
+  n = x.shape[1]
+  sums = np.zeros((2, n)), np.zeros((2, n, n))
+  for rows in chunks(len(x), n):
+    part, weight = x[rows], weights[rows, None].astype(x.dtype)
+    for power in (0, 1):  # of the columns, then of their squares
+      sums[0][power] += (weight * part).sum(0)
+      sums[1][power] += part.T @ (weight * part)
+      part = part * part
+  linear, quadratic = (total / weights.sum() for total in sums)
+  mean, square = np.concatenate([linear, quadratic[:, *np.triu_indices(n)]], axis=1)
+  return mean, np.maximum(square - mean**2, 0)
+
+
+def coefficients(q: np.ndarray, w: np.ndarray) -> np.ndarray:
+  """Of the columns: q [K, n, n] symmetric, w [K, n] -> [F, K]."""
+  i, j = np.triu_indices(q.shape[-1])
+  return np.concatenate([w, q[:, i, j] * np.where(i == j, 1, 2)], axis=1).T
+
+
+def neurons(theta: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+  """`coefficients` undone: [F, K] -> q [K, n, n] symmetric, w [K, n]."""
+  i, j = np.triu_indices(n)
+  q = np.zeros((theta.shape[1], n, n), theta.dtype)
+  q[:, i, j] = q[:, j, i] = theta[n:].T * np.where(i == j, 1, 0.5).astype(theta.dtype)
+  return q, theta[:n].T.copy()
+
+
+def chunks(samples: int, width: int) -> Iterator[slice]:
+  """Slices of the samples, of so many rows that a chunk of this width stays in the cache."""
+  size = max(64, _CHUNK // max(1, width))
+  return (slice(start, start + size) for start in range(0, samples, size))
