@@ -14,12 +14,11 @@ import ml_collections
 
 from configs import train
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps.configs import product
 
 
 def sweep_rates() -> list[dict]:
-  """Rates around the one below."""
-  return product(learning_rate=(0.0005, 0.001, 0.002, 0.004))
+  """Rates around the ones below, the same for every network."""
+  return [{"learning_rates": (rate,) * 2} for rate in (0.0005, 0.001, 0.002, 0.004, 0.008)]
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
@@ -27,15 +26,15 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   if preset not in ("", "rates", "smoke"):
     raise InputError(f"configs/heads.py has no preset '{preset}'; choose rates, smoke or none")
   config = train.get_config()
-  for name in ("network", "head", "train_size", "epochs"):  # axes here, and what `steps` says
+  for name in ("network", "head", "train_size", "epochs", "learning_rate"):  # chosen below
     del config[name]
   config.networks = ("mlp", "cnn")
   config.heads = ("ann", "qnn", "rpqnn", "heavy", "lowrank:4")  # differences are to the first
   config.train_sizes = (500, 2000, 8000)
   config.seeds = 10
-  config.parameters = 26000  # of every network, to 2 %
+  config.parameters = 40000  # of every network, to 2 %
   config.steps = 800  # of every run: a small set is seen more often than a large one
-  config.learning_rate = 0.002
+  config.learning_rates = (0.002, 0.004)  # of Adam, one a network: good for every head, see `rates`
   config.schedule = "cosine"
   config.evaluate_every = 0
   config.log_every = 0

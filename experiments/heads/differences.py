@@ -41,7 +41,7 @@ class Line(NamedTuple):
   adjusted: float | None = None
   parameters: int = 0
   step_ms: float | None = None
-  step_mb: float = 0.0
+  step_mb: float | None = None
 
 
 def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
@@ -62,7 +62,7 @@ def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
       *(statistics.fmean(values) if values else None, _half_width(values)),
       parameters=mine[0]["parameters"],
       step_ms=_median([row["step_ms"] for row in mine]),
-      step_mb=statistics.median(row["step_mb"] for row in mine),
+      step_mb=_median([row["step_mb"] for row in mine]),
     )
     others = accuracies.get((key[0], key[1], first), {})
     pairs = [value - others[seed] for seed, value in accuracies[key].items() if seed in others]

@@ -21,6 +21,10 @@ def check(config: ml_collections.ConfigDict) -> None:
   """InputError for the first value of a configs/heads.py that makes no sense without its data."""
   checks.once(config, "networks", "heads", "train_sizes")
   checks.whole(config, "train_sizes", "steps")
+  if len(config.learning_rates) != len(config.networks):
+    raise InputError(
+      f"learning_rates must be one a network, {len(config.networks)}, got {tuple(config.learning_rates)}"
+    )
   for combination in points(config):
     train.check(_as_train(config, combination))
 
@@ -36,7 +40,7 @@ def check_data(config: ml_collections.ConfigDict) -> None:
 
 
 def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-  """Every combination of the axes, and the epochs that make up `steps`."""
+  """Every combination of the axes, the epochs that make up `steps`, and the network's rate."""
   for values in TASK.all_combinations(config):
     an_epoch = values["train_size"] // config.batch_size
     if not an_epoch:
@@ -44,7 +48,8 @@ def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
         f"train_sizes must be at least batch_size, {config.batch_size}, got {values['train_size']}"
       )
     # A part of an epoch is a whole one: no run has fewer steps than another was promised.
-    yield values | {"epochs": -(-config.steps // an_epoch)}
+    rate = config.learning_rates[list(config.networks).index(values["network"])]
+    yield values | {"epochs": -(-config.steps // an_epoch), "learning_rate": rate}
 
 
 def _as_train(config, combination):

@@ -1,93 +1,113 @@
-"""Orbax checkpoints of a run: where it has come to, so that it carries on with the same numbers."""
+"""Orbax checkpoints of a run: where it is, so that it resumes with the same numbers.
+
+They are written while training waits, a fraction of a second in `checkpoint_seconds`: Orbax's own threads
+would outlive a failed write, and fill a log with it.
+"""
 
 import contextlib
-import fcntl
 import pathlib
 import shutil
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 from qnn_jax.sweeps import damage
 
 _KEPT = 2  # the newest, and the one before it should that be damaged
 
+Read = TypeVar("Read")
+
 
 class Keeper:
-  """The checkpoints of a folder, by step.
+  """The checkpoints of a folder, by step; nobody else may be in it.
 
-  A checkpoint holds `state`, arrays by name, and `progress`, JSON. Orbax writes it beside the training and
-  gives it its name when it is whole, so that a kill at any moment leaves the one before.
+  A checkpoint holds `state`, arrays by name, and `progress`, JSON. Orbax gives it its name when it is
+  whole, so that a kill at any moment leaves the one before.
+
+  Args:
+    workdir: of the sweep.
+    folder: of the checkpoints.
   """
 
   def __init__(self, workdir: pathlib.Path, folder: pathlib.Path):
     self._workdir, self._folder = workdir, folder.absolute()
-    self._manager = self._open()
+    self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    self._remove_unfinished()
 
-  def _open(self):
-    options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, create=True)
-    return ocp.CheckpointManager(self._folder, options=options)
+  def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
+    """Keeps a tree of arrays and what JSON holds.
 
-  def save(self, step: int, state: Any, progress: dict[str, Any], *, wait: bool = False) -> bool:
-    """Keeps a tree of arrays and what JSON holds; returns whether it could be begun.
-
-    On a full disk it is named in a warning, and training goes on: its row may fit still.
+    Where it cannot be written, it is named in a warning, and training goes on: its row may fit still.
     """
     args = ocp.args.Composite(
       state=ocp.args.StandardSave(_named(state)), progress=ocp.args.JsonSave(progress)
     )
     try:
-      if step not in self._manager.all_steps():
-        self._manager.save(step, args=args)
-      if wait:
-        self._manager.wait_until_finished()
-      return True
-    except (OSError, ValueError) as error:
+      with _quiet():
+        self._checkpointer.save(self._folder / str(step), args=args, force=True)
+    except Exception as error:  # Orbax promises no types: OSError, ValueError, and XLA's own
+      self._remove_unfinished()
+      why = " ".join(str(error).split())[:200]
       damage.name_once(
         self._folder,
-        f"cannot be written ({error}); the run goes on, and would begin earlier after a stop",
+        f"cannot be written ({why}); the run goes on, and would begin earlier after a stop",
       )
-      return False
+      return
+    for old in self._steps()[_KEPT:]:
+      shutil.rmtree(self._folder / str(old), ignore_errors=True)
 
-  def newest(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-    """(state as a tree like this one, progress) of the newest checkpoint that can be read; None if none can.
+  def newest(self, like: Any, read: Callable[[Any], Read]) -> tuple[Any, Read] | None:
+    """(state as a tree like this one, `read` of the progress) of the newest checkpoint that can be read.
 
-    A damaged one is named in a warning and set aside.
+    A damaged one is named in a warning and set aside. None if there is no other.
     """
-    wanted = _named(like)
-    for step in sorted(self._manager.all_steps(), reverse=True):
-      args = ocp.args.Composite(
-        state=ocp.args.StandardRestore(jax.tree.map(_shape, wanted)),
-        progress=ocp.args.JsonRestore(),
-      )
+    for step in self._steps():
       try:
-        found = self._manager.restore(step, args=args)
+        with _quiet():
+          return self._read(step, like, read)
       except Exception as error:  # Orbax promises no types for what is damaged
-        why = " ".join(str(error).split())[:200]
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         path = self._folder / str(step)
         damage.set_aside(self._workdir, path, damage.Damaged(why), "the run begins earlier")
-        self._manager.close()
-        if path.exists():  # it could not be moved: the run begins anew beside it
-          return None
-        self._manager = self._open()
-        continue
-      leaves = [found.state[name] for name in wanted]
-      return jax.tree.unflatten(jax.tree.structure(like), leaves), found.progress
     return None
-
-  def close(self) -> None:
-    """Waits for what is being written."""
-    with contextlib.suppress(OSError, ValueError):
-      self._manager.wait_until_finished()
-    self._manager.close()
 
   def remove(self) -> None:
     """Removes all checkpoints: the run's row is on disk."""
-    self.close()
     shutil.rmtree(self._folder, ignore_errors=True)
+
+  def close(self) -> None:
+    """The folder may be another's."""
+    self._checkpointer.close()
+
+  def _read(self, step, like, read):
+    wanted = _named(like)
+    empty = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
+    args = ocp.args.Composite(
+      state=ocp.args.StandardRestore(empty), progress=ocp.args.JsonRestore()
+    )
+    found = self._checkpointer.restore(self._folder / str(step), args=args)
+    for name, leaf in wanted.items():
+      there = found.state[name]
+      if (there.shape, there.dtype) != (leaf.shape, leaf.dtype):
+        raise ValueError(
+          f"{name} is {there.dtype}{list(there.shape)}, and {leaf.dtype}{list(leaf.shape)} in this network"
+        )
+    leaves = map(_as_in, jax.tree.leaves(like), (found.state[name] for name in wanted))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), read(found.progress)
+
+  def _steps(self) -> list[int]:
+    """The newest first."""
+    names = (path.name for path in self._folder.glob("*"))
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+  def _remove_unfinished(self):
+    for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -95,19 +115,41 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
   """Makes the folder, and waits until no other process is in it: one that was taken for dead may live."""
   folder.mkdir(parents=True, exist_ok=True)
   with (folder / "lock").open("w") as file:
-    with contextlib.suppress(OSError):  # a file system without locks
+    # No such locks on some file systems, nor on Windows.
+    with contextlib.suppress(OSError, ImportError):
+      import fcntl
+
       fcntl.flock(file, fcntl.LOCK_EX)
     yield
 
 
+@contextlib.contextmanager
+def _quiet():
+  """Silences Orbax: what went wrong is told in one sentence of our own."""
+  logger = logging.get_absl_logger()
+  before, logger.disabled = logger.disabled, True
+  try:
+    yield
+  finally:
+    logger.disabled = before
+
+
 def _named(tree: Any) -> dict[str, Any]:
-  """Arrays by their path, 'params.head.q': as Orbax wants them and a reader finds them."""
+  """Arrays by their path, 'state.params.head.q': as Orbax wants them and a reader finds them."""
   return {
-    jax.tree_util.keystr(path, simple=True, separator="."): leaf
+    jax.tree_util.keystr(path, simple=True, separator="."): _data(leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
 
 
-def _shape(leaf):
-  # NumPy arrays come back: the program puts them where it wants them.
-  return np.empty(leaf.shape, leaf.dtype)
+def _is_key(leaf) -> bool:
+  return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _data(leaf):
+  """The numbers of an array; of random keys, dropout's say, too."""
+  return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _as_in(like, data):
+  return jax.random.wrap_key_data(data, impl=jax.random.key_impl(like)) if _is_key(like) else data

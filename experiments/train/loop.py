@@ -57,7 +57,7 @@ def folder_name(point: Point) -> str:
 
 
 class _Run:
-  """One run. Where it is: `state`; `best`, the parameters of the lowest loss, or None; `progress`."""
+  """One run. Where it is: `state`; `best`, what the lowest loss was of, or None; and `progress`."""
 
   def __init__(self, point: Point, job: Job, keeper: Keeper, folder: pathlib.Path):
     self.point, self.job, self.keeper, self.folder = point, job, keeper, folder
@@ -77,15 +77,12 @@ class _Run:
   def carry_on(self) -> Iterator[Event]:
     """The first state, or that of the newest checkpoint."""
     self.state = self.program.start(self.point["seed"], self.rates)
-    keeps_best = self.values["patience"] > 0
-    first = {"state": self.state} | ({"best": self.state.params} if keeps_best else {})
-    found = self.keeper.newest(first)
+    found = self.keeper.newest(self._kept(), Progress.from_json)
     if found is not None:
-      arrays, progress = found
-      self.progress = Progress.from_json(progress)
+      arrays, self.progress = found
       arrays = self.program.put(arrays)
       self.state = arrays["state"]
-      self.best = arrays["best"] if keeps_best and self.progress.best is not None else None
+      self.best = arrays["best"] if self.progress.best is not None else None
     self._resumed_at = self.progress.step
     yield from self._compiled()
 
@@ -132,7 +129,7 @@ class _Run:
   def row(self) -> Row:
     """What came of it: of the parameters with the lowest validation loss where it looks for them."""
     if self.best is not None:
-      self.state = self.state._replace(params=self.best)
+      self.state = self.state._replace(**self.best)
     tested = self._test(self.data.test)
     progress, curve = self.progress, self.progress.curve
     finite = math.isfinite(tested.loss) and not progress.ended.startswith("the loss")
@@ -144,7 +141,7 @@ class _Run:
       "best_epoch": progress.best_epoch,
       "parameters": self.program.parameters,
       "step_ms": round(1000 * statistics.median(self._step_s), 4) if self._step_s else None,
-      "step_mb": round(self.program.step_bytes / 1e6, 3),
+      "step_mb": round(self.program.step_bytes / 1e6, 3) if self.program.step_bytes else None,
       "ended": progress.ended,
       "watched": self.data.watched.split,
       "class_names": list(self.data.test.class_names) if classes <= _MOST_CLASSES else [],
@@ -215,13 +212,16 @@ class _Run:
 
   def _compare(self, epoch: int, loss: float) -> None:
     progress = self.progress
-    if progress.best is None or loss < progress.best:
-      progress.best, progress.best_epoch, progress.stale = _finite(loss), epoch, 0
-      self.best = jax.tree.map(jnp.copy, self.state.params)  # the step writes over its own
+    if math.isfinite(loss) and (progress.best is None or loss < progress.best):
+      progress.best, progress.best_epoch, progress.stale = float(loss), epoch, 0
+      self.best = jax.tree.map(
+        lambda leaf: leaf.copy(), self._tested()
+      )  # a step writes over its own
       return
     progress.stale += 1
     if progress.stale >= self.values["patience"]:
-      progress.ended = f"no lower validation loss since epoch {progress.best_epoch}"
+      since = f"since epoch {progress.best_epoch}" if progress.best_epoch else "at all"
+      progress.ended = f"no lower validation loss {since}"
 
   def _test(self, images) -> Tested:
     self.job.tell()
@@ -230,14 +230,19 @@ class _Run:
   def _save(self, metrics: Metrics | None) -> None:
     if metrics:
       metrics.sync()
-    tree = {"state": self.state}
-    if self.values["patience"]:
-      tree["best"] = self.state.params if self.best is None else self.best
-    stopping = self.job.stopping
-    self.keeper.save(self.progress.step, tree, self.progress.as_json(), wait=stopping)
+    self.keeper.save(self.progress.step, self._kept(), self.progress.as_json())
     self.job.tell()
-    if stopping:
-      signals.check()
+    signals.check()
+
+  def _tested(self) -> dict[str, Any]:
+    """What a test is of: the parameters, and the other variables, a normalisation's statistics say."""
+    return {"params": self.state.params, "rest": self.state.rest}
+
+  def _kept(self) -> dict[str, Any]:
+    """The arrays of a checkpoint."""
+    if not self.values["patience"]:
+      return {"state": self.state}
+    return {"state": self.state, "best": self._tested() if self.best is None else self.best}
 
   def _compiled(self) -> Iterator[Compiled]:
     seconds = self.program.compiled_s - self._told_s

@@ -114,7 +114,7 @@ METRICS = {
   "best_epoch": COUNT,
   "parameters": COUNT,
   "step_ms": or_none(POSITIVE),
-  "step_mb": POSITIVE,
+  "step_mb": or_none(POSITIVE),
   "ended": text(),
   "watched": text(),
   "class_names": list_of(text()),

@@ -16,7 +16,7 @@ def small(**changes):
   config = get_config("smoke")
   of_digits = {
     "dataset": "digits", "networks": ("mlp",), "parameters": 975, "train_sizes": (64, 100),
-    "batch_size": 32, "steps": 4,
+    "batch_size": 32, "steps": 4, "learning_rates": (0.01,),
   }  # fmt: skip
   config.update(of_digits | changes)
   return config
@@ -104,6 +104,7 @@ def test_a_diverged_run_leaves_its_pair_out():
     ({"heads": ("ann", "qn")}, "^head: unknown head 'qn'"),
     ({"networks": ("rnn",)}, "^network must be one of mlp, cnn"),
     ({"train_sizes": (10,)}, "^train_sizes must be at least batch_size, 32, got 10$"),
+    ({"learning_rates": (0.1, 0.2)}, "^learning_rates must be one a network, 1, got"),
     ({"steps": 0}, "^steps must be a whole number of at least 1"),
   ],
 )
