@@ -45,8 +45,15 @@ def data_of(values: Mapping[str, Any], seed: int) -> Data:
   """
   train, test = split_of(values, "train_split"), split_of(values, "test_split")
   validation = split_of(values, "validation_split") if values["validation_split"] else None
-  for other in (test, validation):
-    if other is not None and other.shape != train.shape:
+  for field, other in (("test_split", test), ("validation_split", validation)):
+    if other is None:
+      continue
+    if shared := other.shared(train):
+      raise InputError(
+        f"{field} is {other.split}, and {shared:,} of its {len(other):,} images are in train_split, "
+        f"{train.split}, too: name splits that share none, such as train[:90%] and train[90%:]"
+      )
+    if other.shape != train.shape:
       raise InputError(
         f"images of {train.name} are {train.shape} in the split {train.split} and {other.shape} in "
         f"{other.split}; bring them to one size with --config.resize='(height, width)'"

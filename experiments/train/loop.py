@@ -20,7 +20,7 @@ from experiments.train import settings
 from experiments.train.data import data_of, in_order
 from experiments.train.keeper import Keeper, alone_in
 from experiments.train.metrics import Metrics
-from experiments.train.program import TESTED_AT_ONCE, Tested, program_of
+from experiments.train.program import Tested, program_of
 from experiments.train.progress import Progress
 from qnn_jax.sweeps import signals
 from qnn_jax.sweeps.job import Job
@@ -106,12 +106,15 @@ class _Run:
           continue
         self._take(pending)
         seconds, steps = time.monotonic() - looked, len(pending)
-        if self.program.compiled_s == self._told_s:
+        compiled = self.program.compiled_s > self._told_s
+        if not compiled:
           self._step_s.append(seconds / steps)
         yield from self._compiled()
         yield Worked(steps * cost_of_step)
         pending.clear()
-        line = self._line(seconds / steps) if metrics and self._logs(progress.step) else None
+        line = None
+        if metrics and self._logs(progress.step):
+          line = self._line(None if compiled else seconds / steps)
         if progress.step % batches.an_epoch == 0 and not progress.ended:
           tested = yield from self._end_epoch()
           line = line if line is None else line | tested
@@ -173,7 +176,8 @@ class _Run:
       step = self.progress.step - len(losses) + 1 + bad[0]
       self.progress.ended = f"the loss became {losses[bad[0]]} at step {step}"
 
-  def _line(self, seconds: float) -> dict[str, Any]:
+  def _line(self, seconds: float | None) -> dict[str, Any]:
+    """Of the steps since the last line; seconds: of a step, None where compiling was among them."""
     progress, an_epoch = self.progress, self.data.batches.an_epoch
     means = progress.line.means()
     progress.line = type(progress.line)()
@@ -182,8 +186,8 @@ class _Run:
       "epoch": progress.step / an_epoch,
       "time": time.time(),
       **{f"train_{name}": _finite(value) for name, value in means.items()},
-      "learning_rate": self.program.learning_rate(progress.step - 1, self.rates),
-      "images_per_second": self.data.batches.size / seconds,
+      **self.program.learning_rates(progress.step - 1, self.rates),
+      "images_per_second": None if seconds is None else self.data.batches.size / seconds,
     }
 
   def _end_epoch(self):
@@ -225,7 +229,7 @@ class _Run:
 
   def _test(self, images) -> Tested:
     self.job.tell()
-    return self.program.test(self.state, in_order(images, TESTED_AT_ONCE))
+    return self.program.test(self.state, in_order(images, self.program.tested_at_once))
 
   def _save(self, metrics: Metrics | None) -> None:
     if metrics:

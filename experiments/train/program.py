@@ -5,6 +5,7 @@ gradients up. Numbers of a run, its seed and rates, are arguments: runs that dif
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,13 +18,14 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments.train import settings
+from experiments.train import networks, settings
 from experiments.train.settings import Shape
 from qnn_jax import losses, models
 from qnn_jax.training import _compile, optimizers
 
 AXIS = "data"
-TESTED_AT_ONCE = 500  # images
+# Images that are tested at once: as few as hold so many numbers, and no more than this.
+_TESTED_AT_ONCE, _TESTED_NUMBERS = 500, 2**24
 
 
 class State(NamedTuple):
@@ -51,6 +53,7 @@ class Program:
   Attributes:
     parameters: how many the network has.
     classes: outputs.
+    tested_at_once: images of a batch of `test`.
     compiled_s: seconds that compiling has taken so far.
     step_bytes: memory of a step on a device: its arguments, results and what is between; 0 before the first.
   """
@@ -64,10 +67,13 @@ class Program:
     self._mesh = Mesh(np.array(jax.local_devices()), (AXIS,), axis_types=(AxisType.Auto,))
     self._whole = NamedSharding(self._mesh, P())
     self._parted = NamedSharding(self._mesh, P(AXIS))
-    abstract = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+    with networks.told(network.kind):
+      abstract = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
     self._graph = nnx.graphdef(abstract)
     self.parameters = models.count_parameters(abstract)
     self.classes = shape.classes
+    size = math.prod(shape.image_shape)
+    self.tested_at_once = max(1, min(_TESTED_AT_ONCE, _TESTED_NUMBERS // size))
     self.compiled_s = 0.0
     self.step_bytes = 0
     self._compiled: dict[Any, Callable] = {}
@@ -83,6 +89,9 @@ class Program:
     images = jax.ShapeDtypeStruct((of["batch_size"], *of.image_shape), jnp.uint8)
     labels = jax.ShapeDtypeStruct((of["batch_size"],), jnp.int32)
     state = jax.eval_shape(self._start, jax.eval_shape(lambda: jax.random.key(0)), rates)
+    with networks.told(of.network.kind):
+      logits = jax.eval_shape(self._outputs, state, images)
+    networks.check_outputs(of.network.kind, logits, (of["batch_size"], of.classes))
     jax.eval_shape(self._step, state, rates, images, labels)
 
   def start(self, seed: int, rates: Mapping[str, Any]) -> State:
@@ -100,14 +109,14 @@ class Program:
     return self._call(self._step, state, rates, images, labels, donate=(0,))
 
   def test(self, state: State, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Tested:
-    """Of all images of these batches, the model in its evaluation mode.
+    """Of all images of these batches, the model in its evaluation mode; the loss without label smoothing.
 
-    A batch has at most `TESTED_AT_ONCE` images.
+    A batch has at most `tested_at_once` images.
     """
     sums = None
     for images, labels in batches:
       count = len(labels)
-      missing = -(-TESTED_AT_ONCE // self._mesh.size) * self._mesh.size - count
+      missing = -(-self.tested_at_once // self._mesh.size) * self._mesh.size - count
       images = np.pad(images, ((0, missing), *((0, 0),) * 3))
       labels = np.pad(labels, (0, missing), constant_values=-1)
       images, labels = jax.device_put((images, labels), self._parted)
@@ -129,9 +138,11 @@ class Program:
       self._network, self._shape.image_shape, self.classes
     )
 
-  def learning_rate(self, step: int, rates: Mapping[str, Any]) -> float:
-    """Of this step, from 0."""
-    return float(self._scheduled(rates["learning_rate"])(step))
+  def learning_rates(self, step: int, rates: Mapping[str, Any]) -> dict[str, float]:
+    """Of this step, from 0: learning_rate, and quadratic_learning_rate if that is another."""
+    names = ["learning_rate"] + ["quadratic_learning_rate"] * self._shape.quadratic_rate
+    scheduled = {name: self._scheduled(rates[name]) for name in names}
+    return {name: float(of(step) if callable(of) else of) for name, of in scheduled.items()}
 
   def _make(self, key):
     dtype = jnp.dtype(self._shape["dtype"])
@@ -154,8 +165,10 @@ class Program:
       clip=of["clip"],
     )
 
-  def _scheduled(self, rate) -> optax.Schedule:
+  def _scheduled(self, rate) -> Any:
     of = self._shape
+    if of["schedule"] == "constant" and not of["warmup_steps"]:
+      return rate  # as it is: some optimisers take no schedule
     return optimizers.schedule(
       of["schedule"],
       rate,
@@ -168,22 +181,25 @@ class Program:
     _, params, rest = self._split(self._make(key))
     return State(params, rest, self._optimizer(rates).init(params))
 
+  def _outputs(self, state, images):
+    return self._logits(nnx.merge(self._graph, state.params, state.rest, copy=True), images)
+
   def _logits(self, model, images):
     inputs = images.astype(jnp.float32) / 255 - self._shape["input_shift"]
     return model(inputs).astype(
       jnp.float32
     )  # losses and sums in float32, whatever the layers compute in
 
-  def _loss(self, logits, labels):
-    of = self._shape
-    return losses.get(of["loss"], label_smoothing=of["label_smoothing"])(logits, labels)
+  def _loss(self, logits, labels, smoothing=0.0):
+    return losses.get(self._shape["loss"], label_smoothing=smoothing)(logits, labels)
 
   def _step(self, state, rates, images, labels):
     def mean_loss(params):
       model = nnx.merge(self._graph, params, state.rest, copy=True)
       logits = self._logits(model, images)
       rest = self._split(model)[-1]
-      return self._loss(logits, labels).mean(), ((logits.argmax(-1) == labels).sum(), rest)
+      loss = self._loss(logits, labels, self._shape["label_smoothing"]).mean()
+      return loss, ((logits.argmax(-1) == labels).sum(), rest)
 
     (loss, (right, rest)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     updates, optimizer = self._optimizer(rates).update(grads, state.optimizer, state.params)

@@ -97,10 +97,17 @@ def arguments(name: str, text: str) -> dict[str, Any]:
     raise InputError(f"{name} must be text such as 'momentum=0.9, nesterov=True', got {text!r}")
   try:
     call: Any = ast.parse(f"f({text})", mode="eval").body
-    if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+    names = [keyword.arg for keyword in call.keywords]
+    # "a=1)(b=2" would be two calls, and a name may be there but once.
+    if (
+      not isinstance(call.func, ast.Name)
+      or call.args
+      or None in names
+      or len(set(names)) < len(names)
+    ):
       raise ValueError
     return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-  except (SyntaxError, ValueError):
+  except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
     raise InputError(
       f"{name} must be arguments such as 'momentum=0.9, nesterov=True', got {text!r}"
     ) from None

@@ -1,5 +1,6 @@
 """train's task: a run is a seed; what a config says in vain is refused in one sentence before anything runs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,12 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.number(config, "quadratic_learning_rate", "weight_decay", "clip", least=0)
   checks.number(config, "checkpoint_seconds", least=0)
   checks.number(config, "input_shift")
+  if abs(config.input_shift) > 1000:
+    raise InputError(f"input_shift must be from -1000 to 1000, got {config.input_shift}")
+  if config.loaders > 256:
+    raise InputError(f"loaders must be at most 256 threads, got {config.loaders}")
+  if "weight_decay" in settings.arguments("optimizer_arguments", config.optimizer_arguments):
+    raise InputError("weight_decay is a field of its own: take it out of optimizer_arguments")
   checks.choice("network", config.network, models.kinds())
   checks.choice("loss", config.loss, losses.NAMES)
   checks.choice("dtype", config.dtype, DTYPES)
@@ -51,9 +58,12 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.network == "cnn" and not config.channels:
     raise InputError("channels must name at least one convolution, (8, 16) say; or use network=mlp")
   checks.head("head", config.head)
-  for field in ("hidden_kinds", "conv_kinds"):
-    if not config[field]:
-      raise InputError(f"{field} must name one kind for all layers, or one a layer, got ()")
+  for field, layers in (("hidden_kinds", "hidden"), ("conv_kinds", "channels")):
+    if len(config[field]) not in {1, len(config[layers]) or 1}:
+      raise InputError(
+        f"{field} must name one kind for all layers, or one a layer, {len(config[layers])} by {layers}, "
+        f"got {tuple(config[field])}"
+      )
     for kind in config[field]:
       checks.head(field, kind)
   if config.patience and not (config.validation_split and config.evaluate_every):
@@ -79,7 +89,12 @@ def check_values(values: Mapping[str, Any]) -> None:
       f"{values['batch_size']}"
     )
   shape = settings.shape_of(values, train.shape, train.classes, len(data.batches))
-  Program(shape).check()
+  pixels = 4.0 * values["batch_size"] * math.prod(train.shape)
+  checks.memory(pixels, f"a batch of {values['batch_size']} images of {train.shape}")
+  program = Program(shape)
+  # Adam's: parameters, their gradients, and two means.
+  checks.memory(16.0 * program.parameters, f"training {program.parameters:,} parameters")
+  program.check()
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:

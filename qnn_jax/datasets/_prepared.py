@@ -15,7 +15,7 @@ DEFAULT_DATA_DIR = _ROOT / "data" / "tfds"
 
 _KIND = (
   "what is needed is uint8 images in grey, RGB or RGBA with one class label each, of one size unless "
-  "open_split is given a resize"
+  "a resize brings them to one, (64, 64) say"
 )
 
 

@@ -60,6 +60,11 @@ class Source:
   def __getstate__(self) -> dict[str, Any]:
     return self.__dict__ | {"_reader": None}
 
+  @property
+  def holds(self) -> tuple[Path, str]:
+    """Whose images these are: the folder of the data set, and the split."""
+    return self._prepared.folder, self._split
+
   def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices [B] -> images uint8 [B, h, w, c], labels int32 [B]."""
     try:

@@ -110,6 +110,17 @@ class Images:
       images[at], labels[at] = self._read(part, given[at])
     return images, labels
 
+  def shared(self, other: "Images") -> int:
+    """How many images of this split, of one data set, are in the other as well."""
+    inside = 0
+    for source, start, stop in self._parts:
+      there = np.zeros(stop - start, bool)
+      for its, first, last in other._parts:
+        if its.holds == source.holds:
+          there[max(first - start, 0) : max(last - start, 0)] = True
+      inside += int(there.sum())
+    return inside
+
   def labels(self) -> np.ndarray:
     """All labels, int32 [N]; no image is decoded for them, but a large data set is read once."""
     return np.concatenate([source.labels()[start:stop] for source, start, stop in self._parts])

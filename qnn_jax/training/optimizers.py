@@ -157,10 +157,17 @@ def schedule(
   if missing:
     raise InputError(
       f"the schedule '{name}' needs {' and '.join(missing)}: give it in its arguments, "
-      f"{{'{missing[0]}': ...}}"
+      f"{missing[0]}=..."
     )
+  # Optax's cosine with a warm-up of its own asks whether the rate is 0, which a traced one does not tell.
+  unit = own_warmup and isinstance(learning_rate, jax.core.Tracer) and not arguments
+  if unit:
+    given["peak_value"] = 1.0
   try:
     made = make(**given)
+    if unit:
+      of_one = made
+      made = lambda step: learning_rate * of_one(step)
     if warmup_steps and not own_warmup:
       ramp = optax.linear_schedule(0.0, learning_rate, warmup_steps)
       made = optax.join_schedules([ramp, made], [warmup_steps])
