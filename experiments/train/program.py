@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 from experiments.train import networks, settings
 from experiments.train.settings import Shape
 from qnn_jax import losses, models
+from qnn_jax.errors import InputError
 from qnn_jax.training import _compile, optimizers
 
 AXIS = "data"
@@ -69,6 +70,10 @@ class Program:
     self._parted = NamedSharding(self._mesh, P(AXIS))
     with networks.told(network.kind):
       abstract = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+    if not isinstance(abstract, nnx.Module):
+      raise InputError(
+        f"the network '{network.kind}' must be an nnx.Module, got {type(abstract).__name__}"
+      )
     self._graph = nnx.graphdef(abstract)
     self.parameters = models.count_parameters(abstract)
     self.classes = shape.classes

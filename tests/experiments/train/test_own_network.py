@@ -124,7 +124,7 @@ def test_a_checkpoint_of_other_code_is_set_aside(tmp_path, monkeypatch, caplog):
   class Other(Own):
     def __init__(self, network, *args, **kwargs):
       super().__init__(network, *args, **kwargs)
-      self.norm = nnx.BatchNorm(8, feature_axes=-2, rngs=kwargs["rngs"])
+      self.norm = nnx.BatchNorm(8, axis=-2, rngs=kwargs["rngs"])
 
   models.register("own", Other)
   program.program_of.cache_clear()
@@ -158,7 +158,7 @@ def test_its_faults_are_told_in_one_sentence(call, told, monkeypatch):
 
 def test_what_is_no_network_is_refused():
   for make, told in (
-    (lambda *args, **kwargs: None, "cannot be used"),
+    (lambda *args, **kwargs: None, "must be an nnx.Module, got NoneType"),
     (lambda network: None, "cannot be used: TypeError"),
   ):
     models.register("own", make)

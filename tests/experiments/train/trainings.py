@@ -61,8 +61,8 @@ def numbers(workdir):
 
 
 def parameters(workdir, **point):
-  """The bytes of every parameter of a kept network."""
+  """Every parameter and statistic of a kept network, by its path."""
   from flax import nnx
 
-  state = nnx.to_flat_state(nnx.state(load_model(workdir, **point)))
+  state = nnx.to_flat_state(nnx.state(load_model(workdir, **point), nnx.Not(nnx.RngState)))
   return {path: np.asarray(leaf[...]) for path, leaf in state}
