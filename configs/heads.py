@@ -18,7 +18,7 @@ from qnn_jax.errors import InputError
 
 def sweep_rates() -> list[dict]:
   """Rates around the ones below, the same for every network."""
-  return [{"learning_rates": (rate,) * 2} for rate in (0.0005, 0.001, 0.002, 0.004, 0.008)]
+  return [{"learning_rates": (rate,) * 2} for rate in (0.001, 0.002, 0.004, 0.008, 0.016)]
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
@@ -32,7 +32,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.heads = ("ann", "qnn", "rpqnn", "heavy", "lowrank:4")  # differences are to the first
   config.train_sizes = (500, 2000, 8000)
   config.seeds = 10
-  config.parameters = 40000  # of every network, to 2 %
+  config.channels = (4, 8)
+  config.parameters = 20000  # of every network, to 2 %
   config.steps = 800  # of every run: a small set is seen more often than a large one
   config.learning_rates = (0.002, 0.004)  # of Adam, one a network: good for every head, see `rates`
   config.schedule = "cosine"
