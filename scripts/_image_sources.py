@@ -96,6 +96,8 @@ def idx(folder: Path, name: str, class_names: Sequence[str] | None) -> Source:
     raise InputError(f"the images in {folder} have the shape {shape}; channels must be 1, 3 or 4")
   greatest = max(int(labels.max()) for _, labels in splits.values())
   names = tuple(map(str, range(greatest + 1))) if class_names is None else tuple(class_names)
+  if len(names) < 2:
+    raise InputError(f"{folder} holds labels of one class, {greatest}; there must be two or more")
   if greatest >= len(names):
     raise InputError(
       f"{folder} holds the label {greatest}, where labels of {len(names)} classes end at {len(names) - 1}"
@@ -209,16 +211,19 @@ def image_folder(folder: Path, name: str) -> Source:
           path for i, path in enumerate(classes[each]) if (i in tests) == (split == "test")
         ]
     splits = {split: _listed(part, class_names) for split, part in parts.items()}
+  for class_name in class_names:
+    if not class_name.isprintable() or class_name != class_name.strip():
+      raise InputError(
+        f"image_dir {folder} has a folder {class_name!r}: a class's name must be printable; rename it"
+      )
   if len(class_names) < 2:
     raise InputError(
-      f"image_dir {folder} holds images of {len(class_names)} classes; it needs two sub-folders or more, "
+      f"image_dir {folder} holds images of {len(class_names) or 'no'} class; it needs two sub-folders or more, "
       f"one a class, with files that end in {', '.join(SUFFIXES)}"
     )
   splits = {split: part for split, part in splits.items() if part[0]}
   shapes = collections.Counter(_shape(path) for paths, _ in splits.values() for path in paths)
-  one = lambda axis: (
-    lengths.pop() if len(lengths := {shape[axis] for shape in shapes}) == 1 else None
-  )
+  one = lambda axis: found.pop() if len(found := {shape[axis] for shape in shapes}) == 1 else None
   channels = max(shape[2] for shape in shapes)
   return Source(
     splits, (one(0), one(1), channels), tuple(class_names), f"{name}, from image files."

@@ -114,7 +114,11 @@ def builder_of(source: _image_sources.Source, name: str, theirs: Any, data_dir: 
 
 def build(builder: Any, downloads: Path) -> None:
   """Lets TFDS write the directory."""
-  # What TFDS prints names a directory that is about to be renamed; its progress bars remain.
+  import tensorflow_datasets as tfds
+
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()
+  # What TFDS prints names a directory that is about to be renamed; on a terminal its progress bars remain.
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare(download_dir=downloads, file_format="array_record")
 
@@ -285,7 +289,7 @@ def main(argv: list[str]) -> None:
     sys.exit(f"prepare: {error}")
   counts = ", ".join(f"{split} {count:,}" for split, count in made.splits.items())
   shape = " x ".join("any" if length is None else str(length) for length in made.shape)
-  print(f"{data_dir / argv[1] / made.version}: {counts}; {shape}, {made.classes} classes")
+  print(f"written: {data_dir / argv[1] / made.version}: {counts}; {shape}, {made.classes} classes")
 
 
 if __name__ == "__main__":

@@ -255,8 +255,8 @@ def test_command_line(tmp_path):
     capture_output=True,
   )
   done = run("mine", f"--data_dir={tmp_path}", f"--idx_dir={folder}")
-  assert done.stdout == f"{tmp_path}/mine/1.0.0: train 21, test 8; 5 x 7 x 1, 13 classes\n"
-  assert done.returncode == 0
+  assert done.stdout == f"written: {tmp_path}/mine/1.0.0: train 21, test 8; 5 x 7 x 1, 13 classes\n"
+  assert (done.returncode, done.stderr) == (0, "")
   done = run("mine")
   assert (done.returncode, done.stdout) == (1, "")
   assert done.stderr == "prepare: give the TFDS directory to write into by --data_dir\n"

@@ -69,7 +69,11 @@ def test_a_folder_with_splits_and_images_of_any_size(script, tmp_path):
   "spoil, reason",
   [
     (shutil.rmtree, "is not a directory; name a folder with a sub-folder a class"),
-    (lambda folder: shutil.rmtree(folder / "b"), "holds images of 1 classes; it needs two"),
+    (
+      lambda folder: (folder / "b").rename(folder / "x\ny"),
+      r"has a folder 'x\\ny': a class's name must be",
+    ),
+    (lambda folder: shutil.rmtree(folder / "b"), "holds images of 1 class; it needs two"),
     (lambda folder: (folder / "a" / "x.png").write_bytes(b"no"), "cannot read the image .*x.png"),
     (
       lambda folder: (folder / "a" / "x.png").write_bytes(
@@ -82,7 +86,7 @@ def test_a_folder_with_splits_and_images_of_any_size(script, tmp_path):
       "x.png has more than 8 bits a channel",
     ),
   ],
-  ids=["none", "one class", "no image", "truncated", "16 bits"],
+  ids=["none", "newline", "one class", "no image", "truncated", "16 bits"],
 )
 def test_folders_of_images_that_are_none(script, tmp_path, spoil, reason):
   write_folder(tmp_path / "pets", {"a": 2, "b": 2})
