@@ -18,6 +18,7 @@ from absl import logging
 
 from qnn_jax.sweeps import damage
 
+_MARGIN = 1_000_000  # bytes
 _KEPT = 2  # the newest, and the one before it should that be damaged
 
 Read = TypeVar("Read")
@@ -44,10 +45,16 @@ class Keeper:
 
     Where it cannot be written, it is named in a warning, and training goes on: its row may fit still.
     """
+    named = _named(state)
     args = ocp.args.Composite(
-      state=ocp.args.StandardSave(_named(state)), progress=ocp.args.JsonSave(progress)
+      state=ocp.args.StandardSave(named), progress=ocp.args.JsonSave(progress)
     )
     try:
+      self._folder.mkdir(exist_ok=True)
+      # Looked at before, for Orbax fills a disk up first, and then a log.
+      needed = sum(leaf.nbytes for leaf in named.values()) + _MARGIN
+      if (free := shutil.disk_usage(self._folder).free) < needed:
+        raise OSError(f"{needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} are free")
       with _quiet():
         self._checkpointer.save(self._folder / str(step), args=args, force=True)
     except Exception as error:  # Orbax promises no types: OSError, ValueError, and XLA's own

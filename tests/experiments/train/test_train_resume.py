@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from trainings import metrics, numbers, parameters, small, start, train
 
-from experiments.train import program
+from experiments.train import keeper, program
 from experiments.train.metrics import Metrics, read
 
 # With early stopping: the best parameters, and the optimiser's momentum, are part of a checkpoint.
@@ -90,6 +90,15 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
   told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
   assert len(told) == 1 and "is damaged" in told[0] and "the run begins earlier" in told[0]
   assert (tmp_path / "damaged" / newest.name).is_dir()
+  same(tmp_path, undisturbed)
+
+
+def test_without_room_for_a_checkpoint_training_goes_on(undisturbed, tmp_path, monkeypatch, caplog):
+  usage = type("Usage", (), {"free": 1000})
+  monkeypatch.setattr(keeper.shutil, "disk_usage", lambda path: usage)
+  train(small(checkpoint_seconds=0.0, **CHANGES), tmp_path)
+  (told,) = [record.getMessage() for record in caplog.records]
+  assert "cannot be written (1.0 MB are needed, and 0.0 are free); the run goes on" in told
   same(tmp_path, undisturbed)
 
 
