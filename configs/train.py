@@ -71,9 +71,9 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.batch_size = 50
   config.epochs = 3
   config.seeds = 1
-  # What is looked at on the way.
+  # Evaluation, logs and checkpoints.
   config.evaluate_every = 1  # epochs between two tests; 0: only in the end
-  config.patience = 0  # tests without a lower validation loss, then it stops; 0: all epochs
+  config.patience = 0  # stops after so many tests without a lower validation loss; 0: never
   config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
   config.checkpoint_seconds = 30.0  # between two checkpoints
   config.loaders = 2  # threads that decode images

@@ -20,7 +20,7 @@ _MOST_NAMED = 20  # classes whose names and counts still fit
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """A line a seed, their mean, and their picture."""
+  """A table with a line for each seed, and the figure."""
   columns = [name for name in COLUMNS if name in rows[0]]
   text = _markdown(config, rows)
   lines = [columns, *([row[name] for name in columns] for row in rows)]
