@@ -159,7 +159,7 @@ class QuadraticModel(BaseEstimator):
       y / unit,
       weights,
       (_columns.coefficients(q, w), b),
-      loss=_lbfgs.cross_entropy if self._logistic else _lbfgs.half_squared_error,
+      loss=self._loss(y.shape[1]),
       alpha=1.0 if _is_word(self.alpha, "auto") else self.alpha,
       max_iter=self.max_iter,
       tol=1e-4 if _is_word(self.tol, "auto") else self.tol or 0.0,
@@ -168,6 +168,11 @@ class QuadraticModel(BaseEstimator):
     self.n_iter_, self.loss_curve_ = len(curve), [loss * unit**2 for loss in curve]
     self._keep((*_columns.neurons(columns * unit, x.shape[1]), b * unit), x.dtype)
     return converged
+
+  def _loss(self, neurons: int) -> _lbfgs.Loss:
+    if not self._logistic:
+      return _lbfgs.half_squared_error
+    return _lbfgs.cross_entropy if neurons == 1 else _lbfgs.softmax_cross_entropy
 
   def _step_by_sample(self, x, y, weights, theta: Neurons, passes: int | None = None) -> bool:
     eta = None if _is_word(self.learning_rate, "auto") else float(self.learning_rate)

@@ -110,6 +110,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
       del self._theta  # another class's neuron is no start
     self.classes_ = classes
+    self._softmax = self.solver == "lbfgs"
     self._fit(X, self._targets(y), weights)
     return self
 
@@ -137,6 +138,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
       raise InputError("class_weight='balanced' needs all samples at once: use fit, or a dict")
     weights = self._weights(X, y, sample_weight)
     self.classes_ = known
+    self._softmax = False
     self._fit_partly(X, self._targets(y), weights, first)
     return self
 
@@ -159,7 +161,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     z = self._z(X)
     if self._neurons == 1:
       return _log_sigmoid(np.concatenate([-z, z], axis=1))
-    outputs = _log_sigmoid(z)
+    outputs = z if self._softmax else _log_sigmoid(z)
     return outputs - np.logaddexp.reduce(outputs, axis=1, keepdims=True)
 
   @property

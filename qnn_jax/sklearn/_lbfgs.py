@@ -19,6 +19,7 @@ Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """z, y [N, K] -> every sample's loss and its derivative in z, both [N, K]."""
 
 _TOGETHER = 2**18  # coefficients minimised at once: beyond, L-BFGS' own memory would be the largest
+FT = 0.1
 _ALIKE = 4  # deviations of columns that differ by less do for the same change of variables
 _SERIAL = (
   2**30
@@ -28,6 +29,14 @@ _SERIAL = (
 def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """(3) of yhat = sigmoid(z), and its derivative yhat - y."""
   return np.logaddexp(0, z) - y * z, expit(z) - y
+
+
+def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """-sum_k y_k log yhat_k of yhat = softmax(z), [N, 1], and its derivative yhat - y, [N, K]."""
+  z = z - z.max(1, keepdims=True)
+  yhat = np.exp(z)
+  total = yhat.sum(1, keepdims=True)
+  return np.log(total) - (y * z).sum(1, keepdims=True), yhat / total - y
 
 
 def half_squared_error(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +76,7 @@ def fit(
     iteration, and whether all have converged.
   """
   k = y.shape[1]
-  size = max(1, _TOGETHER // len(start[0]))
+  size = k if loss is softmax_cross_entropy else max(1, _TOGETHER // len(start[0]))
   total = weights.sum()
 
   def change(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,19 +113,18 @@ def fit(
             "maxiter": max_iter - len(curve),
             "maxfun": 20 * max_iter,
             "gtol": tol,
-            "ftol": max(tol / 10, 64 * np.finfo(x.dtype).eps),
+            "ftol": max(tol * FT, 64 * np.finfo(x.dtype).eps),
             "maxls": 50,
           },
         )
         end = found.x.reshape(begin.shape)
         theta[:, group] = end[1:] / scale[:, None]
         b[group] = end[0] - mean @ theta[:, group]
-        if loss is not cross_entropy or len(curve) >= max_iter or not found.nit:
+        if loss is half_squared_error or len(curve) >= max_iter or not found.nit:
           break
         # Where the loss is flat, at an outlier say, a sample does not count in what a column weighs.
-        p = expit(
-          _columns.columns(x, group.stop - first).matmat(theta[:, group].astype(x.dtype)) + b[group]
-        )
+        z = _columns.columns(x, group.stop - first).matmat(theta[:, group].astype(x.dtype)) + b[group]
+        p = loss(z, y[:, group])[1] + y[:, group]
         before = scale
         mean, scale = change(weights * (p * (1 - p)).mean(1))
         if np.all(scale > before / _ALIKE):
