@@ -100,11 +100,6 @@ def test_features_of_order_one_are_taken_as_they_are():
       QuadraticLogisticRegression(standardize=s).fit(factor * X, y) for s in ("auto", standardize)
     )
     assert (chosen.quadratic_ == told.quadratic_).all()
-  sgd = [
-    QuadraticLogisticRegression(solver="sgd", standardize=s, max_iter=2, random_state=0)
-    for s in ("auto", True)
-  ]
-  assert (sgd[0].fit(X, y).quadratic_ == sgd[1].fit(X, y).quadratic_).all()
 
 
 def test_float32_stays(iris):

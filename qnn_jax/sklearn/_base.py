@@ -145,7 +145,8 @@ class QuadraticModel(BaseEstimator):
     n, k = X.shape[1], y.shape[1]
     with np.errstate(all="ignore"):
       if first:
-        self._scale(X, weights)
+        self._scaler = StandardScaler().partial_fit(X, sample_weight=weights)
+        self._standardized = bool(self.standardize)
         theta = _start(self.init, n, k, _random_state(self.random_state))
         self.n_iter_, self.loss_curve_ = 0, list[float]()
       else:
@@ -218,13 +219,12 @@ class QuadraticModel(BaseEstimator):
     return _columns.quadratic_form(x, q) + x @ w.T + b  # (1)
 
   def _scale(self, X: np.ndarray, weights: np.ndarray) -> None:
-    """Sets the scaler and, for 'auto', whether it is used: not where features are of order 1."""
     self._scaler = StandardScaler().fit(X, sample_weight=weights)
     self._standardized = bool(self.standardize)
-    if self.standardize == "auto" and self.solver != "sgd":
-      spread = np.sqrt(self._scaler.var_)
-      alike = (0.1 <= spread) & (spread <= 10) & (np.abs(self._scaler.mean_) <= 10 * spread)
-      self._standardized = not alike.all()
+    if _is_word(self.standardize, "auto"):
+      mean = self._scaler.mean_
+      spread = np.average(np.abs(X - mean), axis=0, weights=weights)  # an outlier counts little
+      self._standardized = not ((np.abs(mean) <= 10) & (0.1 <= spread) & (spread <= 10)).all()
 
   def _scaled(self, X: np.ndarray) -> np.ndarray:
     return self._scaler.transform(X) if self._standardized else X

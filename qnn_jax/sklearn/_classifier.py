@@ -36,9 +36,10 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
       at zero, or random likewise. The minimum does not depend on it.
     standardize: True gives the neurons features of mean 0 and variance 1: x^2 magnifies what is
       wrong with units and offsets, which neither the penalty nor SGD can cure. False, the paper's,
-      gives them X. 'auto' is True, but for 'lbfgs' False where every feature is of order 1 already: a
-      deviation from 0.1 to 10, a mean within ten deviations of zero. There the units may tell which
-      features matter, and the penalty is exactly LogisticRegression's.
+      gives them X. 'auto' is False where every feature is of order 1 already: a mean from -10 to 10,
+      a mean absolute deviation from 0.1 to 10. There the units may tell which features matter, an
+      outlier does not shrink the others, and the minimum is exactly that of LogisticRegression on
+      PolynomialFeatures(2). Elsewhere, and in partial_fit, it is True.
     class_weight: None, 'balanced' or {label: weight}, factors of the sample weights, as
       scikit-learn has them.
     warm_start: a fit starts from the last one's neurons, if it has as many features and classes.
