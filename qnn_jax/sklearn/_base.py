@@ -201,9 +201,9 @@ class QuadraticModel(BaseEstimator):
 
   def _keep(self, theta: Neurons, dtype) -> None:
     if not all(np.isfinite(part).all() for part in theta):
+      cure = " or take a smaller learning_rate" if self.solver == "sgd" else ""
       raise InputError(
-        "the training left the range of floats; use standardize=True, scale the features or take a "
-        "smaller learning_rate"
+        f"the training left the range of floats: use standardize=True, scale the data{cure}"
       )
     self._theta = tuple(np.asarray(part, np.float64) for part in theta)
     own = substitute(self._theta, *self._units())

@@ -109,7 +109,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     if len(classes) < 2:
       raise ValueError(
         "this classifier needs samples of at least 2 classes, but y has only one class: "
-        f"{classes[0]!r}"
+        f"{classes.tolist()[0]!r}"
       )
     weights = self._weights(X, y, sample_weight)
     if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):

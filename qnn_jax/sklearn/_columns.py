@@ -12,8 +12,8 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from qnn_jax import ops
 
 STORED = 2**19  # numbers: 4 MB in float64. Beyond them products of x are faster than columns.
-_BLOCK = 128  # features whose pairs are taken in one product
-_CHUNK = 2**19  # numbers in a chunk's products: they stay in the cache
+_BLOCK = 64  # features whose pairs are taken in one product
+_CHUNK = 2**17  # numbers in a chunk's products: they stay in the cache
 
 
 def columns(x: np.ndarray) -> LinearOperator:

@@ -150,7 +150,7 @@ class _Objective:
     of_theta += self.alpha * theta
     value = (self.weights * losses).sum() + self.alpha / 2 * (theta * theta).sum()
     gradient = np.concatenate([of_b[None], of_theta / self.scale[:, None]]).ravel()
-    self.slope = np.linalg.norm(gradient)
+    self.slope = float(np.linalg.norm(gradient))
     return value, gradient
 
 
