@@ -28,7 +28,7 @@ class QuadraticRegressor(RegressorMixin, QuadraticModel):
     max_iter: iterations of 'lbfgs', or passes of 'sgd', at most.
     tol: 'lbfgs' ends where the gradient of the mean loss, in the coefficients of columns of variance
       1 and in b, is shorter than tol times that loss; 'sgd' where five passes have not lowered the
-      mean loss by tol. 'auto' is 1e-3, for 'sgd' None, which is never.
+      mean loss by tol. 'auto' is 0.05, for 'sgd' None, which is never.
     learning_rate: of 'sgd', see `QuadraticLogisticRegression`; 'auto' is a tenth of what it is there,
       as steps of a squared error follow the noise of y.
     init: where Q, w and b start, see there; 'cholesky' has no start.
@@ -61,7 +61,6 @@ class QuadraticRegressor(RegressorMixin, QuadraticModel):
 
   SOLVERS = ("cholesky", "lbfgs", "sgd")
   _logistic = False
-  _TOL = 1e-3
 
   def __init__(
     self,
