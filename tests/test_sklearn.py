@@ -96,7 +96,7 @@ def test_the_automatic_rate_is_what_it_says(iris):
 
 def test_units_and_offsets_do_not_matter(circles):
   X, y = circles
-  model = sgd(random_state=0)
+  model = sgd(standardize=True, random_state=0)
   moved = X * [1e6, 1e-6] + [3e7, -2e-5]
   p, q = model.fit(X, y).predict_proba(X), model.fit(moved, y).predict_proba(moved)
   np.testing.assert_allclose(p, q, atol=1e-4)

@@ -155,7 +155,7 @@ def test_ctrl_c_ends_a_training_of_hours():
     ({"alpha": -1}, "alpha must be 'auto' or a number from 0 up, got -1"),
     ({"tol": "low"}, "tol must be 'auto' or None or a number from 0 up, got 'low'"),
     ({"warm_start": 1}, "warm_start must be True or False, got 1"),
-    ({"standardize": "yes"}, "standardize must be True or False, got 'yes'"),
+    ({"standardize": "yes"}, "standardize must be 'auto', True or False, got 'yes'"),
     ({"verbose": -1}, "verbose must be True, False or a number from 0 up, got -1"),
   ],
   ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -108,9 +108,10 @@ class QuadraticModel(BaseEstimator):
         raise InputError(
           f"{name} must be {' or '.join(map(repr, words))} or a number from 0 up, got {value!r}"
         )
-    for name in ("standardize", "warm_start"):
-      if not isinstance(getattr(self, name), (bool, np.bool_)):
-        raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}")
+    if not (_is_word(self.standardize, "auto") or isinstance(self.standardize, (bool, np.bool_))):
+      raise InputError(f"standardize must be 'auto', True or False, got {self.standardize!r}")
+    if not isinstance(self.warm_start, (bool, np.bool_)):
+      raise InputError(f"warm_start must be True or False, got {self.warm_start!r}")
     if not isinstance(self.verbose, (bool, np.bool_, numbers.Integral)) or self.verbose < 0:
       raise InputError(f"verbose must be True, False or a number from 0 up, got {self.verbose!r}")
 
@@ -121,7 +122,7 @@ class QuadraticModel(BaseEstimator):
     if not weights.sum() > 0:
       raise InputError("sample_weight must have a sample of positive weight, and all are zero")
     with np.errstate(all="ignore"):  # what leaves the floats is told of at the end
-      self._scaler = StandardScaler().fit(X, sample_weight=weights)
+      self._scale(X, weights)
       x = self._scaled(X)
       rng = _random_state(self.random_state)
       order = rng.permutation(len(x)) if self.solver == "sgd" else None
@@ -144,6 +145,7 @@ class QuadraticModel(BaseEstimator):
     with np.errstate(all="ignore"):
       if first:
         self._scaler = StandardScaler().partial_fit(X, sample_weight=weights)
+        self._standardized = bool(self.standardize)
         theta = _start(self.init, n, k, _random_state(self.random_state))
         self.n_iter_, self.loss_curve_ = 0, list[float]()
       else:
@@ -159,15 +161,19 @@ class QuadraticModel(BaseEstimator):
       y / unit,
       weights,
       (_columns.coefficients(q, w), b),
-      loss=_lbfgs.cross_entropy if self._logistic else _lbfgs.half_squared_error,
+      loss=self._loss(y.shape[1]),
       alpha=1.0 if _is_word(self.alpha, "auto") else self.alpha,
       max_iter=self.max_iter,
-      tol=1e-4 if _is_word(self.tol, "auto") else self.tol or 0.0,
+      tol=0.05 if _is_word(self.tol, "auto") else self.tol or 0.0,
       tell=self._tell,
     )
     self.n_iter_, self.loss_curve_ = len(curve), [loss * unit**2 for loss in curve]
     self._keep((*_columns.neurons(columns * unit, x.shape[1]), b * unit), x.dtype)
     return converged
+
+  def _loss(self, neurons: int) -> _lbfgs.Loss:
+    logistic = _lbfgs.cross_entropy if neurons == 1 else _lbfgs.softmax_cross_entropy
+    return logistic if self._logistic else _lbfgs.half_squared_error
 
   def _step_by_sample(self, x, y, weights, theta: Neurons, passes: int | None = None) -> bool:
     eta = None if _is_word(self.learning_rate, "auto") else float(self.learning_rate)
@@ -193,10 +199,8 @@ class QuadraticModel(BaseEstimator):
 
   def _keep(self, theta: Neurons, dtype) -> None:
     if not all(np.isfinite(part).all() for part in theta):
-      raise InputError(
-        "the training left the range of floats; use standardize=True, scale the features or take a "
-        "smaller learning_rate"
-      )
+      cure = ", or a smaller learning_rate" if self.solver == "sgd" else ""
+      raise InputError(f"the training left the floats: take standardize=True, scale the data{cure}")
     self._theta = tuple(np.asarray(part, np.float64) for part in theta)
     own = substitute(self._theta, *self._units())
     self._theta = tuple(part.astype(dtype) for part in self._theta)
@@ -210,12 +214,20 @@ class QuadraticModel(BaseEstimator):
     q, w, b = self._theta
     return _columns.quadratic_form(x, q) + x @ w.T + b  # (1)
 
+  def _scale(self, X: np.ndarray, weights: np.ndarray) -> None:
+    self._scaler = StandardScaler().fit(X, sample_weight=weights)
+    self._standardized = bool(self.standardize)
+    if _is_word(self.standardize, "auto"):
+      mean = self._scaler.mean_
+      spread = np.average(np.abs(X - mean), axis=0, weights=weights)  # an outlier counts little
+      self._standardized = not ((np.abs(mean) <= 10) & (0.1 <= spread) & (spread <= 10)).all()
+
   def _scaled(self, X: np.ndarray) -> np.ndarray:
-    return self._scaler.transform(X) if self.standardize else X
+    return self._scaler.transform(X) if self._standardized else X
 
   def _units(self) -> tuple[np.ndarray, np.ndarray]:
     """(mean, scale) [n] such that the neurons are given (x - mean) / scale."""
-    if self.standardize:
+    if self._standardized:
       return self._scaler.mean_.copy(), self._scaler.scale_.copy()
     return np.zeros(self.n_features_in_), np.ones(self.n_features_in_)
 

@@ -13,7 +13,8 @@ from qnn_jax.sklearn._base import DTYPES, QuadraticModel, by_sample
 class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
   """P(y = 1 | x) = sigmoid(x^T Q x + w^T x + b), (1), with the cross-entropy (3).
 
-  Two classes take one quadratic neuron, more take one a class, each its class against the rest.
+  Two classes take one quadratic neuron, more take one a class: for 'lbfgs' the softmax of all z with
+  its cross-entropy, as LogisticRegression has it; for 'sgd' a sigmoid each, its class against the rest.
   `qnn_jax.inspect` takes a fitted one: eigenpairs, kinds of quadrics.
 
   Args:
@@ -24,17 +25,21 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
       LogisticRegression on PolynomialFeatures(2). Q_ij counts as its column's coefficient 2 Q_ij, b
       not at all. 'auto' is 1, for 'sgd' 0.
     max_iter: iterations of 'lbfgs', or passes of 'sgd' over the samples, at most.
-    tol: 'lbfgs' ends where no derivative of the mean loss in a coefficient of a column of variance 1
-      is larger, or an iteration lowers that loss by less than a tenth of it; 'sgd' where five passes have not lowered the mean loss by as much. 'auto' is 1e-4,
-      for 'sgd' None, which is never.
+    tol: 'lbfgs' ends where the gradient of the mean loss, in the coefficients of columns of variance
+      1 and in b, is shorter than tol times that loss; 'sgd' where five passes have not lowered the
+      mean loss by tol. 'auto' is 0.05, for 'sgd' None, which is never.
     learning_rate: eta of 'sgd', positive; or 'auto', the reciprocal of the mean of |phi(x)|^2 over
       the training samples, phi(x) = (1, x, M(x)): an average sample's step then moves its own z by
       at most 1, whatever the number and the units of the features. There a sample of more than ten
       times the median counts as one of ten times, in the mean and in its own step.
     init: where Q starts: 'zeros', 'identity', or 'random', U[0, 0.01) symmetrised; w and b start
       at zero, or random likewise. The minimum does not depend on it.
-    standardize: give the neurons features of mean 0 and variance 1. x^2 magnifies what is wrong
-      with units and offsets, which neither the penalty nor SGD can cure; False is the paper's.
+    standardize: True gives the neurons features of mean 0 and variance 1: x^2 magnifies what is
+      wrong with units and offsets, which neither the penalty nor SGD can cure. False, the paper's,
+      gives them X. 'auto' is False where every feature is of order 1 already: a mean from -10 to 10,
+      a mean absolute deviation from 0.1 to 10. There the units may tell which features matter, an
+      outlier does not shrink the others, and the minimum is exactly that of LogisticRegression on
+      PolynomialFeatures(2). Elsewhere, and in partial_fit, it is True.
     class_weight: None, 'balanced' or {label: weight}, factors of the sample weights, as
       scikit-learn has them.
     warm_start: a fit starts from the last one's neurons, if it has as many features and classes.
@@ -75,7 +80,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     tol="auto",
     learning_rate="auto",
     init="zeros",
-    standardize=True,
+    standardize="auto",
     class_weight=None,
     warm_start=False,
     verbose=False,
@@ -104,12 +109,13 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     if len(classes) < 2:
       raise ValueError(
         "this classifier needs samples of at least 2 classes, but y has only one class: "
-        f"{classes[0]!r}"
+        f"{classes.tolist()[0]!r}"
       )
     weights = self._weights(X, y, sample_weight)
     if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
       del self._theta  # another class's neuron is no start
     self.classes_ = classes
+    self._softmax = self.solver == "lbfgs"
     self._fit(X, self._targets(y), weights)
     return self
 
@@ -137,6 +143,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
       raise InputError("class_weight='balanced' needs all samples at once: use fit, or a dict")
     weights = self._weights(X, y, sample_weight)
     self.classes_ = known
+    self._softmax = False
     self._fit_partly(X, self._targets(y), weights, first)
     return self
 
@@ -151,7 +158,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     return self.classes_[(z[:, 0] > 0).astype(int) if self._neurons == 1 else z.argmax(1)]
 
   def predict_proba(self, X):
-    """[N, C] in the order of `classes_`; of more than two, the neurons' outputs over their sum."""
+    """[N, C] in the order of `classes_`; of more than two, softmax, or sigmoids over their sum."""
     return np.exp(self.predict_log_proba(X))
 
   def predict_log_proba(self, X):
@@ -159,7 +166,7 @@ class QuadraticLogisticRegression(ClassifierMixin, QuadraticModel):
     z = self._z(X)
     if self._neurons == 1:
       return _log_sigmoid(np.concatenate([-z, z], axis=1))
-    outputs = _log_sigmoid(z)
+    outputs = z if self._softmax else _log_sigmoid(z)
     return outputs - np.logaddexp.reduce(outputs, axis=1, keepdims=True)
 
   @property

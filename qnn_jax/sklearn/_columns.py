@@ -11,43 +11,63 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from qnn_jax import ops
 
-STORED = 2**23  # numbers: 64 MB in float64. Beyond them products of x are faster than columns.
-_CHUNK = 2**19  # numbers in a chunk's products: they stay in the cache
+STORED = 2**19  # numbers: 4 MB in float64. Beyond them products of x are faster than columns.
+_BLOCK = 64  # features whose pairs are taken in one product
+_CHUNK = 2**17  # numbers in a chunk's products: they stay in the cache
 
 
-def columns(x: np.ndarray, neurons: int) -> LinearOperator:
+def columns(x: np.ndarray) -> LinearOperator:
   """[N, F] as an operator: columns that would not fit are never made.
 
-  With columns, `matmat` takes 2 N F K operations at the speed of memory; without, 2 N n^2 K at that
-  of matrix products, `rmatmat` likewise.
+  With columns, `matmat` takes 2 N F K operations at the speed of memory; without, little more at
+  that of matrix products, `rmatmat` likewise.
   """
   n = x.shape[1]
   shape = len(x), n + ops.packed_size(n)
   if shape[0] * shape[1] <= STORED:
     return aslinearoperator(stored(x))
   pairs = np.ravel_multi_index(np.triu_indices(n), (n, n))
+  blocks = [slice(first, min(n, first + _BLOCK)) for first in range(0, n, _BLOCK)]
 
+  # Of the triangle i <= j, feature j in a block needs the features up to the block's end only.
   def matmat(theta):
-    upper = np.zeros((n * n, theta.shape[1]), x.dtype)
+    k = theta.shape[1]
+    upper = np.zeros((n * n, k), x.dtype)
     upper[pairs] = theta[n:]
-    return quadratic_form(x, upper.reshape(n, n, -1).transpose(2, 0, 1)) + x @ theta[:n]
+    upper = upper.reshape(n, n, k)
+    z = x @ theta[:n]
+    for block in blocks:
+      side_by_side = upper[: block.stop, block].swapaxes(1, 2).reshape(block.stop, -1)
+      for rows in chunks(len(x), side_by_side.shape[1]):
+        products = (x[rows, : block.stop] @ side_by_side).reshape(-1, k, block.stop - block.start)
+        z[rows] += np.einsum("bkn,bn->bk", products, x[rows, block])
+    return z
 
   def rmatmat(r):
     k = r.shape[1]
-    total = np.zeros((n, k * n), x.dtype)
-    for rows in chunks(len(x), k * n):
-      weighed = r[rows][:, :, None] * x[rows][:, None, :]
-      total += x[rows].T @ weighed.reshape(-1, k * n)
-    quadratic = total.reshape(n, k, n).transpose(0, 2, 1).reshape(n * n, k)
-    return np.concatenate([x.T @ r, quadratic[pairs]])
+    total = np.zeros((n, n, k), x.dtype)
+    for block in blocks:
+      width = k * (block.stop - block.start)
+      sums = np.zeros((block.stop, width), x.dtype)
+      for rows in chunks(len(x), width):
+        weighed = r[rows][:, :, None] * x[rows, None, block]
+        sums += x[rows, : block.stop].T @ weighed.reshape(-1, width)
+      total[: block.stop, block] = sums.reshape(block.stop, k, -1).swapaxes(1, 2)
+    return np.concatenate([x.T @ r, total.reshape(n * n, k)[pairs]])
 
   return LinearOperator(shape, matvec=None, matmat=matmat, rmatmat=rmatmat, dtype=x.dtype)
 
 
 def stored(x: np.ndarray) -> np.ndarray:
   """The columns themselves: [N, n] -> [N, F]."""
-  i, j = np.triu_indices(x.shape[1])
-  return np.concatenate([x, x[:, i] * x[:, j]], axis=1)
+  n = x.shape[1]
+  phi = np.empty((len(x), n + ops.packed_size(n)), x.dtype)
+  phi[:, :n] = x
+  end = n
+  for i in range(n):
+    start, end = end, end + n - i
+    np.multiply(x[:, i:], x[:, i, None], out=phi[:, start:end])
+  return phi
 
 
 def quadratic_form(x: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ whose penalty is rescaled with them.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,10 @@ from qnn_jax.sklearn import _columns
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """z, y [N, K] -> every sample's loss and its derivative in z, both [N, K]."""
 
-_TOGETHER = 2**18  # coefficients minimised at once: beyond, L-BFGS' own memory would be the largest
+_MANY = (
+  2**20
+)  # parameters: beyond, L-BFGS keeps 4 of its pairs in place of 10, which would be 160 MB
+_NONE = 1e-4  # a mean loss as good as none: without a penalty it may fall for ever
 _ALIKE = 4  # deviations of columns that differ by less do for the same change of variables
 _SERIAL = (
   2**30
@@ -28,6 +32,14 @@ _SERIAL = (
 def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """(3) of yhat = sigmoid(z), and its derivative yhat - y."""
   return np.logaddexp(0, z) - y * z, expit(z) - y
+
+
+def softmax_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """-sum_k y_k log yhat_k of yhat = softmax(z), [N, 1], and its derivative yhat - y, [N, K]."""
+  z = z - z.max(1, keepdims=True)
+  yhat = np.exp(z)
+  total = yhat.sum(1, keepdims=True)
+  return np.log(total) - (y * z).sum(1, keepdims=True), yhat / total - y
 
 
 def half_squared_error(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,96 +70,88 @@ def fit(
     loss: of z and y.
     alpha: at least 0.
     max_iter: iterations at most.
-    tol: ends where no derivative of the mean loss in a coefficient of a column of variance 1 is
-      larger, or an iteration lowers the mean loss by less than a tenth of it.
+    tol: ends where the gradient of the mean loss, in b and the coefficients of columns of variance 1,
+      is shorter than tol times the loss.
     tell: is given a line after every iteration.
 
   Returns:
     coefficients [F, K], b [K], the mean loss with its penalty, summed over the neurons, after every
-    iteration, and whether all have converged.
+    iteration, and whether it has converged.
   """
-  k = y.shape[1]
-  size = max(1, _TOGETHER // len(start[0]))
   total = weights.sum()
+  operator = _columns.columns(x)
+  theta, b = (np.array(part, np.float64) for part in start)
+  curve: list[float] = []
+
+  def each(intermediate_result: OptimizeResult) -> None:
+    curve.append(float(intermediate_result.fun))
+    tell(f"iteration {len(curve)}: loss {curve[-1]:.6g}")
+    if objective.slope <= tol * max(curve[-1], _NONE):
+      raise StopIteration  # SciPy's own limits do not go by the loss
 
   def change(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, variance = _columns.moments(x, weights)
     scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss bends by 1/4 at most
     return mean, np.where(scale > 0, scale, 1)
 
-  theta, b = (np.array(part, np.float64) for part in start)
-  curves, converged = [], True
-  for first in range(0, k, size):
-    group = slice(first, min(k, first + size))
-    named = "" if size >= k else f"neurons {first + 1} to {group.stop} of {k}, "
-    curve: list[float] = []
-
-    def each(intermediate_result: OptimizeResult) -> None:
-      curve.append(float(intermediate_result.fun))  # noqa: B023
-      tell(f"{named}iteration {len(curve)}: loss {curve[-1]:.6g}")  # noqa: B023
-
-    work = 8 * x.size * x.shape[1] * (group.stop - first)
-    mean, scale = change(weights)
-    with _threads().limit(limits=1 if work < _SERIAL else None, user_api="blas"):
-      while True:
-        objective = _objective(x, y[:, group], weights / total, loss, alpha / total, mean, scale)
-        begin = np.concatenate(
-          [b[None, group] + mean @ theta[:, group], theta[:, group] * scale[:, None]]
-        )
-        found = minimize(
-          objective,
-          begin.ravel(),
-          jac=True,
-          method="L-BFGS-B",
-          callback=each,
-          options={
-            "maxiter": max_iter - len(curve),
-            "maxfun": 20 * max_iter,
-            "gtol": tol,
-            "ftol": max(tol / 10, 64 * np.finfo(x.dtype).eps),
-            "maxls": 50,
-          },
-        )
-        end = found.x.reshape(begin.shape)
-        theta[:, group] = end[1:] / scale[:, None]
-        b[group] = end[0] - mean @ theta[:, group]
-        if loss is not cross_entropy or len(curve) >= max_iter or not found.nit:
-          break
-        # Where the loss is flat, at an outlier say, a sample does not count in what a column weighs.
-        p = expit(
-          _columns.columns(x, group.stop - first).matmat(theta[:, group].astype(x.dtype)) + b[group]
-        )
-        before = scale
-        mean, scale = change(weights * (p * (1 - p)).mean(1))
-        if np.all(scale > before / _ALIKE):
-          break
-    # A line search that finds no lower loss has come to what rounding allows.
-    converged &= found.status != 1
-    curves.append(curve or [float(found.fun)])
-  longest = max(map(len, curves))
-  padded = [curve + curve[-1:] * (longest - len(curve)) for curve in curves]
-  return theta, b, np.sum(padded, axis=0).tolist(), converged
+  mean, scale = change(weights)
+  work = 8 * x.size * x.shape[1] * y.shape[1]
+  with _threads().limit(limits=1 if work < _SERIAL else None, user_api="blas"):
+    while True:
+      objective = _Objective(operator, y, weights / total, loss, alpha / total, mean, scale)
+      begin = np.concatenate([(b + mean @ theta)[None], theta * scale[:, None]])
+      found = minimize(
+        objective,
+        begin.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=each,
+        options={
+          "maxiter": max_iter - len(curve),
+          "maxfun": 20 * max_iter,
+          "gtol": 0.0,
+          "ftol": 4 * np.finfo(x.dtype).eps,
+          "maxls": 50,
+          "maxcor": 10 if begin.size < _MANY else 4,
+        },
+      )
+      end = found.x.reshape(begin.shape)
+      theta = end[1:] / scale[:, None]
+      b = end[0] - mean @ theta
+      if loss is half_squared_error or len(curve) >= max_iter or not found.nit:
+        break
+      # Where the loss is flat, at an outlier say, a sample does not count in what a column weighs.
+      yhat = loss(operator.matmat(theta.astype(x.dtype)) + b, y)[1] + y
+      before = scale
+      mean, scale = change(weights * (yhat * (1 - yhat)).mean(1))
+      if np.all(scale > before / _ALIKE):
+        break
+  # A line search that finds no lower loss has come to what rounding allows.
+  return theta, b, curve or [float(found.fun)], found.status != 1
 
 
-def _objective(x, y, weights, loss, alpha, mean, scale):
+class _Objective:
   """Value and gradient in (b, coefficients), of columns less their means and over `scale`."""
-  operator = _columns.columns(x, y.shape[1])
-  y = y.astype(x.dtype)
-  weights = weights[:, None]
 
-  def objective(flat):
-    both = flat.reshape(1 + len(mean), -1)
-    theta = both[1:] / scale[:, None]
-    z = operator.matmat(theta.astype(x.dtype))
-    z += (both[0] - mean @ theta).astype(x.dtype)
-    losses, r = loss(z, y)
-    r = weights * r
+  def __init__(self, operator, y, weights, loss, alpha, mean, scale):
+    self.operator, self.y, self.weights = operator, y.astype(operator.dtype), weights[:, None]
+    self.loss, self.alpha, self.mean, self.scale = loss, alpha, mean, scale
+    self.slope = math.inf  # the length of the last point's gradient
+
+  def __call__(self, flat):
+    both = flat.reshape(1 + len(self.mean), -1)
+    theta = both[1:] / self.scale[:, None]
+    z = self.operator.matmat(theta.astype(self.y.dtype))
+    z += (both[0] - self.mean @ theta).astype(self.y.dtype)
+    losses, r = self.loss(z, self.y)
+    r = self.weights * r
     of_b = r.sum(0)
-    of_theta = operator.rmatmat(r.astype(x.dtype)) - np.outer(mean, of_b) + alpha * theta
-    value = (weights * losses).sum() + alpha / 2 * (theta * theta).sum()
-    return value, np.concatenate([of_b[None], of_theta / scale[:, None]]).ravel()
-
-  return objective
+    of_theta = self.operator.rmatmat(r.astype(self.y.dtype)) - np.outer(self.mean, of_b)
+    of_theta += self.alpha * theta
+    value = (self.weights * losses).sum() + self.alpha / 2 * (theta * theta).sum()
+    gradient = np.concatenate([of_b[None], of_theta / self.scale[:, None]]).ravel()
+    self.slope = float(np.linalg.norm(gradient))
+    return value, gradient
 
 
 @functools.cache

@@ -17,6 +17,7 @@ STORED = 2**25  # numbers: more than 128 MB of features are made sample by sampl
 _CALL = (
   2**26
 )  # parameters updated in a call, a fraction of a second: Python sees Ctrl-C between calls
+_CALM = 0.1  # of a squared error, whose steps follow the noise of y: whole ones never settle
 _FAR = 10  # times the median of |phi|^2: samples beyond count as that far
 
 
@@ -27,9 +28,9 @@ def rates(
 
   A rate of None is the reciprocal of the mean of |phi(x)|^2, phi(x) = (1, x, M(x)), so that an
   average sample's step moves its own z by at most 1. A sample for which that is over ten times the
-  median counts as if it were ten times, in the mean and in its own step: it ruins neither. A squared
-  error, which bends everywhere, is stable if no step moves its z past the target: no rate of a
-  sample is above 1 / |phi|^2 there.
+  median counts as if it were ten times, in the mean and in its own step: it ruins neither. Of a
+  squared error it is a tenth of that, and no sample's own is above 1 / |phi|^2: no step moves z past
+  the target.
   """
   if eta is not None:
     return eta, eta * weights
@@ -39,7 +40,7 @@ def rates(
     square = (x**2).sum(1)
     lengths = 1 + square + 2 * square**2 - (x**4).sum(1)
     near = np.minimum(lengths, _FAR * np.median(lengths))
-    eta = float(1 / np.mean(near))
+    eta = float((1 if logistic_loss else _CALM) / np.mean(near))
     own = eta * weights
     return eta, own * near / lengths if logistic_loss else np.minimum(own, 1 / lengths)
 
