@@ -98,7 +98,7 @@ def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.
     InputError: an unknown name, a smoothing out of range; when called, labels of another shape.
 
   >>> loss = get("softmax")
-  >>> loss(jnp.zeros((2, 4), jnp.bfloat16), jnp.array([0, 3])).round(4).tolist()
+  >>> [round(float(each), 4) for each in loss(jnp.zeros((2, 4), jnp.bfloat16), jnp.array([0, 3]))]
   [1.3863, 1.3863]
   """
   if name not in NAMES:
