@@ -1,6 +1,7 @@
 """A network as a config says it, the module that it stands for, and how many parameters that has."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -191,6 +192,7 @@ def matched(network: Network, image_shape: Sequence[int], classes: int) -> Netwo
     sizes = {field: (*before[:-1], width)}
     return dataclasses.replace(network, parameters=0, **sizes)  # type: ignore[arg-type]
 
+  @functools.cache
   def count(width: int) -> int:
     make = lambda: build(of_width(width), image_shape, classes, rngs=nnx.Rngs(0))
     return count_parameters(make)
