@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 from in_process import store_of
-from trainings import EXPERIMENT, numbers, parameters, small, train
+from trainings import EXPERIMENT, Killed, numbers, parameters, small, train
 
 from experiments.train import program
 from experiments.train.task import check, check_data
@@ -79,24 +79,12 @@ def test_the_best_network_is_its_statistics_too(tmp_path):
   assert loss == pytest.approx(min(row["curve_watched_loss"]), rel=1e-4)
 
 
-class Killed(BaseException):
-  """No Exception."""
-
-
-def test_it_resumes_with_its_random_keys(tmp_path, monkeypatch):
+def test_it_resumes_with_its_random_keys(tmp_path, killed_at):
   config = own(
     epochs=2, validation_split="test[100:200]", patience=5, checkpoint_seconds=0.0, log_every=3
   )
   train(config, tmp_path / "whole")
-  step, done = program.Program.step, []
-
-  def dying(self, *args):
-    done.append(None)
-    if len(done) == 15:
-      raise Killed
-    return step(self, *args)
-
-  monkeypatch.setattr(program.Program, "step", dying)
+  done = killed_at(15)
   with pytest.raises(Killed):
     train(config, tmp_path / "killed")
   train(config, tmp_path / "killed")
@@ -107,16 +95,8 @@ def test_it_resumes_with_its_random_keys(tmp_path, monkeypatch):
   assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
 
 
-def test_a_checkpoint_of_other_code_is_set_aside(tmp_path, monkeypatch, caplog):
-  step, done = program.Program.step, []
-
-  def dying(self, *args):
-    done.append(None)
-    if len(done) == 15:
-      raise Killed
-    return step(self, *args)
-
-  monkeypatch.setattr(program.Program, "step", dying)
+def test_a_checkpoint_of_other_code_is_set_aside(tmp_path, killed_at, caplog):
+  done = killed_at(15)
   config = own(epochs=2, checkpoint_seconds=0.0, log_every=3)
   with pytest.raises(Killed):
     train(config, tmp_path)

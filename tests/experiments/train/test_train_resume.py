@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from trainings import metrics, numbers, parameters, small, start, train
+from trainings import Killed, metrics, numbers, parameters, small, start, train
 
-from experiments.train import keeper, program
+from experiments.train import keeper
 from experiments.train.metrics import Metrics, read
 
 # With early stopping: the best parameters, and the optimiser's momentum, are part of a checkpoint.
@@ -22,33 +22,11 @@ CHANGES = {
 }
 
 
-class Killed(BaseException):
-  """No Exception, so that nothing on the way takes it for a failure."""
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("undisturbed")
   train(small(**CHANGES), workdir)
   return workdir
-
-
-@pytest.fixture
-def killed_at(monkeypatch):
-  """Kills a training before its n-th steps, counted over all attempts; what it returns grows by a step."""
-  step, done = program.Program.step, []
-
-  def kill(*steps):
-    def dying(self, *args):
-      done.append(None)
-      if len(done) in steps:
-        raise Killed
-      return step(self, *args)
-
-    monkeypatch.setattr(program.Program, "step", dying)
-    return done
-
-  return kill
 
 
 def same(one, other):

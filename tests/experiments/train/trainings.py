@@ -17,6 +17,10 @@ from qnn_jax.sweeps.trained import load_model
 _MEASURED = ("time", "images_per_second")
 
 
+class Killed(BaseException):
+  """No Exception, so that nothing on the way takes it for a failure."""
+
+
 def small(**changes):
   """A quadratic MLP on 70 of the digits, 3 epochs of 4 steps."""
   config = get_config("smoke")
