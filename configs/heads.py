@@ -11,7 +11,7 @@ wide as that asks for. Every head sees the same images in the same order, so tha
 
 Seen: in the CNN no head differs from the dense one by more than 0.3 points, at any size. In the MLP the
 reduced and the Heavy head gain 1.0 and 1.4 points at 8,000 images; the reduced one loses 1.5 at 500. The full
-quadratic head gains 2.4 points there in nine of ten seeds, and fails to train in the tenth.
+quadratic head gains 2.1 points there in nine of ten seeds, and fails to train in the tenth.
 """
 
 import ml_collections
