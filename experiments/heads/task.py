@@ -14,7 +14,7 @@ from qnn_jax.sweeps.possible import SEED, Possible, text, whole
 from qnn_jax.sweeps.task import Task
 
 AXES = {"networks": "network", "heads": "head", "train_sizes": "train_size", "seeds": "seed"}
-COLUMNS = (*AXES.values(), *(name for name in train.COLUMNS if name != "seed"))
+COLUMNS = (*AXES.values(), *(name for name in train.COLUMNS if name not in AXES.values()))
 
 
 def check(config: ml_collections.ConfigDict) -> None:

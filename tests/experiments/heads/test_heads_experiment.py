@@ -38,6 +38,9 @@ def test_sizes_steps_and_files(finished):
     abs(int(row["parameters"]) - 975) <= 0.02 * 975 for row in rows
   )
   written = files(finished)
+  header = written["results.csv"].split(b"\n")[0].split(b",")
+  assert header[:5] == [b"network", b"head", b"train_size", b"seed", b"accuracy"]
+  assert len(set(header)) == len(header)
   assert {"heads.md", "heads.csv", "heads.png", "results.csv"} <= written.keys()
   assert written["heads.md"].count(b"\n| QNN |") == 2
 
