@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import configs
+from qnn_jax.sweeps import configs, settings
 
 pytestmark = pytest.mark.fast
 
@@ -55,6 +55,7 @@ def commands(name):
 
 
 def parse(name, arguments, monkeypatch):
+  arguments, swept = settings.take_flags(arguments)
   monkeypatch.setattr(sys, "argv", ["command", *arguments])  # a config flag looks at it
   values = flags.FlagValues()
   holder = config_flags.DEFINE_config_file(
@@ -64,11 +65,9 @@ def parse(name, arguments, monkeypatch):
   flags.DEFINE_integer("workers", None, "", flag_values=values)
   flags.DEFINE_string("sweep", None, "", flag_values=values)
   rest = values(sys.argv)
-  if values.sweep is not None:
-    known = configs.fields(holder.value)
-    for changes in configs.named_sweep(ROOT / f"configs/{name}.py", values.sweep):
-      for field, value in changes.items():
-        configs.checked(field, value, known[field])
+  path = ROOT / f"configs/{name}.py"
+  named = [{}] if values.sweep is None else configs.named_sweep(path, values.sweep)
+  assert settings.combine(holder.value, swept, named)
   return holder.value, rest[1:]
 
 

@@ -83,7 +83,7 @@ MISTAKES = {
   "missing": (
     ("exponential", 0.1, 40),
     {},
-    "^the schedule 'exponential' needs decay_rate: give it in its arguments, {'decay_rate': ...}$",
+    "^the schedule 'exponential' needs decay_rate: give it in its arguments, decay_rate=...$",
   ),
   "value": (
     ("cosine", 0.1, 40),
