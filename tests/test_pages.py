@@ -21,7 +21,6 @@ NOT_RUN = {
   "README.md": "it loads a model from a finished sweep",
   "docs/train.md": "it is a file of the reader's own, tests/experiments/train has it run",
   "docs/data.md": "it is an excerpt",
-  "docs/workdir.md": "it loads a model from a finished sweep",
 }
 LANGUAGES = {"python", "py", "sh", "", "text", "json", "yaml", "toml", "bibtex", "dockerfile"}
 
