@@ -1,15 +1,13 @@
 """How Sphinx builds the site: `make site` reads docs/ and writes build/site."""
 
 import importlib.util
-import inspect
 import pathlib
 import shutil
+import sys
 import tomllib
 
-from flax import nnx
-from sphinx.util.inspect import signature, stringify_signature
-
 ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 project = "qnn_jax"
@@ -20,6 +18,7 @@ extensions = [
   "sphinx.ext.napoleon",
   "sphinx.ext.mathjax",
   "sphinx_copybutton",
+  "reference",  # docs/_ext
 ]
 
 # Pages: Markdown with $x^T Q x$, numbered equations, ::: fences and definition lists.
@@ -79,21 +78,5 @@ def copy_mathjax(app, error):
     shutil.copyfile(pathlib.Path(package) / "static" / "mathjax" / name, target)
 
 
-def signature_of_module(app, what, name, thing, options, arguments, returned):
-  """The signature of a layer or network: that of its __init__, which Flax's metaclass hides."""
-  if what == "class" and issubclass(thing, nnx.Module):
-    found = signature(thing.__init__, bound_method=True)
-    return stringify_signature(found, unqualified_typehints=True), None
-  return None
-
-
-def skip_field(app, what, name, thing, skip, options):
-  """Leaves out what every NamedTuple says of its fields; the docstring's Attributes say more."""
-  doc = inspect.getdoc(thing) or ""
-  return True if doc.startswith("Alias for field number") else None
-
-
 def setup(app):
   app.connect("build-finished", copy_mathjax)
-  app.connect("autodoc-process-signature", signature_of_module)
-  app.connect("autodoc-skip-member", skip_field)
