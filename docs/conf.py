@@ -27,6 +27,7 @@ myst_heading_anchors = 4
 smartquotes = False  # it would make one dash of the two of a flag
 
 # The reference: docstrings are Google's style, and single backticks are code.
+highlight_language = "text"  # of indented formulas, and of blocks on pages that name no language
 default_role = "py:obj"  # code, and a link where the reference has that name
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import sys
 
 import public
 import pytest
@@ -15,7 +16,8 @@ import qnn_jax
 
 pytestmark = pytest.mark.fast
 
-API = pathlib.Path(__file__).parents[1] / "docs" / "api"
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+API = DOCS / "api"
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted(API.glob("*.md"))}
 
 
@@ -48,3 +50,52 @@ def test_every_symbol_has_a_docstring(room):
       doc = (vars(symbol).get("__doc__") if inspect.isclass(symbol) else symbol.__doc__) or ""
       # Of a dataclass or NamedTuple without a docstring Python makes "Name(field, ...)".
       assert doc and not doc.startswith(f"{name}("), f"{room}.{name} has no docstring"
+
+
+@pytest.fixture(scope="module")
+def shown():
+  """A function: a docstring -> the text that the site shows; raises where it is not well-formed."""
+  core = pytest.importorskip("docutils.core", reason="needs the extra docs")
+  napoleon = pytest.importorskip("sphinx.ext.napoleon", reason="needs the extra docs")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, "path", [str(DOCS / "_ext"), *sys.path])
+    plain = importlib.import_module("reference").plain
+
+  def text_of(doc, what):
+    config = napoleon.Config(napoleon_use_ivar=True, napoleon_use_rtype=False)
+    lines = plain(inspect.cleandoc(doc).split("\n"))
+    text = ".. default-role:: literal\n\n" + str(napoleon.GoogleDocstring(lines, config, what=what))
+    return core.publish_doctree(text, settings_overrides={"halt_level": 2}).astext()
+
+  return text_of
+
+
+@pytest.mark.parametrize("room", public.rooms())
+def test_docstrings_are_shown_as_they_are_written(room, shown):
+  """Stars and bars stay what they are, and nothing is taken for wrong markup."""
+  things = [importlib.import_module(room), *public.symbols(room).values()]
+  for thing in things:
+    if callable(thing) or inspect.ismodule(thing):
+      what = (
+        "class" if inspect.isclass(thing) else "module" if inspect.ismodule(thing) else "function"
+      )
+      text = shown(thing.__doc__, what)
+      assert all(text.count(c) >= thing.__doc__.count(c) for c in "*|"), text
+
+
+def test_formulas_stand_as_they_are_written(shown):
+  doc = """Says z.
+
+  It is:
+
+    z = a * b_
+      + |c|
+
+  - one `f_`s
+    two
+
+  Args:
+    x: [*window, c].
+  """
+  text = shown(doc, "function")
+  assert "z = a * b_\n  + |c|" in text and "one f_s\ntwo" in text and "[*window, c]" in text
