@@ -16,7 +16,7 @@ from qnn_jax.sweeps import configs, settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-TARGETS = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE).group(1).split())
+TARGETS = set(" ".join(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)).split())
 
 _SEPARATORS = {"&", "&&", "|", "||", ";", "(", ")", "do", "done", "then", "fi", "wait"}
 _DEFINED = re.compile(r"DEFINE_(\w+)\(\s*\"(\w+)\"|add_argument\(\s*\"--([\w-]+)\"")
@@ -108,7 +108,13 @@ def _check_experiment(module, arguments, text, monkeypatch):
   if f"experiments/{name}/" in text and not (ROOT / "experiments" / name).exists():
     return "experiment"  # the page has the reader make it
   assert (ROOT / "experiments" / name / "__main__.py").is_file(), module
-  # A config that a command has written is in no checkout.
-  arguments = [word for word in arguments if not re.match(r"--config=\S+\.json$", word)]
-  assert parse(name, arguments, monkeypatch)[1] == []
+  assert parse(name, [w for w in arguments if not _own_config(w, text)], monkeypatch)[1] == []
   return "experiment"
+
+
+def _own_config(word, text):
+  """Whether a word names a config that is in no checkout: a workdir's, or a file of the page's reader."""
+  named = re.match(r"--config=([^:]+)", word)
+  if not named or (ROOT / named[1]).exists():
+    return False
+  return named[1].endswith("/config.json") or re.search(rf"(`|# ){re.escape(named[1])}", text)
