@@ -78,13 +78,15 @@ def signature_of_module(app, what, name, thing, options, arguments, returned):
   return None
 
 
-def skip_field(app, what, name, thing, skip, options):
-  """Leaves out what every NamedTuple says of its fields; the docstring's Attributes say more."""
-  return True if (inspect.getdoc(thing) or "").startswith("Alias for field number") else None
+def skip_member(app, what, name, thing, skip, options):
+  """Leaves out what others say: scikit-learn of its methods, and every NamedTuple of its fields."""
+  of_sklearn = (getattr(thing, "__module__", None) or "").startswith("sklearn.")
+  of_tuple = (inspect.getdoc(thing) or "").startswith("Alias for field number")
+  return True if of_sklearn or of_tuple else None
 
 
 def setup(app):
   app.connect("autodoc-process-docstring", as_written, priority=400)
   app.connect("autodoc-process-signature", signature_of_module)
-  app.connect("autodoc-skip-member", skip_field)
+  app.connect("autodoc-skip-member", skip_member)
   return {"parallel_read_safe": True}
