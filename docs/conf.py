@@ -47,6 +47,7 @@ html_title = f"qnn_jax {release}"
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_domain_indices = False  # the reference's own pages list the modules
 html_show_sourcelink = False
 html_copy_source = False
 pygments_style = "a11y-high-contrast-light"

@@ -104,7 +104,7 @@ CONTRAST = """() => {
   let least = [21, ''];
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement;
-    if (!node.data.trim() || element.closest('.headerlink, mjx-assistive-mml')) continue;
+    if (!node.data.trim() || element.closest('button, .headerlink, mjx-assistive-mml')) continue;
     const style = getComputedStyle(element);
     if (style.visibility === 'hidden' || style.opacity === '0') continue;
     const below = background(element);

@@ -18,9 +18,14 @@ def documented(site):
 def test_every_public_symbol_is_there(documented):
   symbols = public_symbols.public_symbols()
   there = {id(symbol) for name, symbol in symbols if name in documented}
-  for name, symbol in symbols:
-    # qnn_jax repeats names of its modules.
-    assert name in documented or (name.count(".") == 1 and id(symbol) in there), name
+  missing = [
+    name
+    for name, symbol in symbols
+    # qnn_jax repeats names of its modules. A constant that has no docstring is not shown.
+    if not (name in documented or (name.count(".") == 1 and id(symbol) in there))
+    and public_symbols.docstring(name, symbol)
+  ]
+  assert not missing and len(documented) > 150
 
 
 def test_every_method_is_there(documented):
