@@ -48,7 +48,9 @@ def shown():
     plain = importlib.import_module("reference").plain
 
   def text_of(doc, what):
-    config = napoleon.Config(napoleon_use_ivar=True, napoleon_use_rtype=False)
+    config = napoleon.Config(
+      napoleon_custom_sections=[("Attributes", "params_style")], napoleon_use_rtype=False
+    )
     lines = plain(inspect.cleandoc(doc).split("\n"))
     text = ".. default-role:: literal\n\n" + str(napoleon.GoogleDocstring(lines, config, what=what))
     return core.publish_doctree(text, settings_overrides={"halt_level": 2}).astext()

@@ -4,9 +4,12 @@ Section names and single backticks are all the markup that they have. So a star 
 `*window`), a bar is a bar, and an indented formula or table stands as it is written.
 """
 
+import ast
 import inspect
 import re
+import textwrap
 
+from docutils import nodes
 from flax import nnx
 from sphinx.util.inspect import signature, stringify_signature
 
@@ -70,12 +73,27 @@ def as_written(app, what, name, thing, options, lines):
   lines[:] = plain(lines)
 
 
+class _Written(str):
+  """A default as the source has it: ZEROS, not <function zeros at 0x7f...>."""
+
+  __repr__ = str.__str__
+
+
 def signature_of_module(app, what, name, thing, options, arguments, returned):
   """The signature of a layer or network: that of its __init__, which Flax's metaclass hides."""
-  if what == "class" and issubclass(thing, nnx.Module):
-    found = signature(thing.__init__, bound_method=True)
-    return stringify_signature(found, unqualified_typehints=True), None
-  return None
+  if what != "class" or not issubclass(thing, nnx.Module):
+    return None
+  found = signature(thing.__init__, bound_method=True)
+  (maker,) = ast.parse(textwrap.dedent(inspect.getsource(thing.__init__))).body
+  last = maker.args.args[len(maker.args.args) - len(maker.args.defaults) :]
+  pairs = zip([*last, *maker.args.kwonlyargs], [*maker.args.defaults, *maker.args.kw_defaults])
+  written = {argument.arg: _Written(ast.unparse(value)) for argument, value in pairs if value}
+  parameters = [
+    parameter.replace(default=written.get(parameter.name, parameter.default))
+    for parameter in found.parameters.values()
+  ]
+  found = found.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+  return stringify_signature(found, unqualified_typehints=True), None
 
 
 def skip_member(app, what, name, thing, skip, options):
@@ -85,8 +103,16 @@ def skip_member(app, what, name, thing, skip, options):
   return True if of_sklearn or of_tuple else None
 
 
+def set_dashes(app, document, name):
+  """A dash between a parameter and what it is, where Sphinx writes two hyphens."""
+  for text in [*document.findall(nodes.Text)]:
+    if text == " -- ":
+      text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app):
   app.connect("autodoc-process-docstring", as_written, priority=400)
   app.connect("autodoc-process-signature", signature_of_module)
   app.connect("autodoc-skip-member", skip_member)
+  app.connect("doctree-resolved", set_dashes)
   return {"parallel_read_safe": True}
