@@ -81,7 +81,7 @@ class _Written(str):
 
 def signature_of_module(app, what, name, thing, options, arguments, returned):
   """The signature of a layer or network: that of its __init__, which Flax's metaclass hides."""
-  if what != "class" or not issubclass(thing, nnx.Module):
+  if not (isinstance(thing, type) and issubclass(thing, nnx.Module)):
     return None
   found = signature(thing.__init__, bound_method=True)
   (maker,) = ast.parse(textwrap.dedent(inspect.getsource(thing.__init__))).body
