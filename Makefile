@@ -39,6 +39,7 @@ lint: $(VENV)/installed
 
 # The documentation, docs/ as build/site; warnings are errors.
 site: $(VENV)/installed-docs
+	rm -rf build/site
 	$(BIN)/python -m sphinx -b html -W --keep-going -n -q -d build/doctrees docs build/site
 	@echo "open build/site/index.html"
 

@@ -85,7 +85,12 @@ CONTRAST = """() => {
     return [r, g, b, a];
   };
   const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const backgrounds = new Map();
   const background = (element) => {
+    if (!backgrounds.has(element)) backgrounds.set(element, backgroundOf(element));
+    return backgrounds.get(element);
+  };
+  const backgroundOf = (element) => {
     const layers = [];
     for (let at = element; at; at = at.parentElement) {
       const colour = parse(getComputedStyle(at).backgroundColor);
