@@ -106,8 +106,8 @@ def skip_member(app, what, name, thing, skip, options):
 def set_dashes(app, document, name):
   """A dash between a parameter and what it is, where Sphinx writes two hyphens."""
   for text in [*document.findall(nodes.Text)]:
-    if text == " -- ":
-      text.parent.replace(text, nodes.Text(" – "))
+    if text.startswith(" -- "):
+      text.parent.replace(text, nodes.Text(" –" + text[3:]))
 
 
 def setup(app):
