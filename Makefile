@@ -35,6 +35,19 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: site browser
+
+# The documentation, docs/ as build/site; warnings are errors.
+site: $(VENV)/installed-docs
+	rm -rf build/site
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q -d build/doctrees docs build/site
+	@echo "open build/site/index.html"
+
+# tests/site: the site in a browser, Debian's chromium; as root it is installed where there is none.
+browser: site
+	scripts/chromium.sh
+	SITE=build/site $(BIN)/python -m pytest tests/site $(ARGS)
+
 # Every experiment, shrunk to seconds.
 experiments: .venv/installed
 	for name in $$(ls experiments/*/__main__.py | cut -d/ -f2); do \
@@ -56,6 +69,10 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	  f"qnn_jax needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: name another, make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) '.[test,lint]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 clean:

@@ -5,15 +5,12 @@ import json
 import pathlib
 import re
 import shlex
-import sys
 
 import ml_collections
 import pytest
-from absl import flags
-from ml_collections import config_flags
+import shell_commands
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import configs, settings
 
 pytestmark = pytest.mark.fast
 
@@ -54,23 +51,6 @@ def commands(name):
   return found
 
 
-def parse(name, arguments, monkeypatch):
-  arguments, swept = settings.take_flags(arguments)
-  monkeypatch.setattr(sys, "argv", ["command", *arguments])  # a config flag looks at it
-  values = flags.FlagValues()
-  holder = config_flags.DEFINE_config_file(
-    "config", str(ROOT / f"configs/{name}.py"), "", flag_values=values
-  )
-  flags.DEFINE_string("workdir", None, "", flag_values=values)
-  flags.DEFINE_integer("workers", None, "", flag_values=values)
-  flags.DEFINE_string("sweep", None, "", flag_values=values)
-  rest = values(sys.argv)
-  path = ROOT / f"configs/{name}.py"
-  named = [{}] if values.sweep is None else configs.named_sweep(path, values.sweep)
-  assert settings.combine(holder.value, swept, named)
-  return holder.value, rest[1:]
-
-
 def test_there_are_configurations():
   assert "table4" in NAMES and len(NAMES) >= 7
   for name in NAMES:
@@ -103,7 +83,7 @@ def test_the_docstring_s_commands_parse(name, monkeypatch):
   monkeypatch.chdir(ROOT)  # where the commands are to be given
   assert commands(name)
   for arguments in commands(name):
-    config, rest = parse(name, arguments, monkeypatch)
+    config, rest = shell_commands.parse(name, arguments, monkeypatch)
     assert rest == []
     assert set(config) == set(load(name).get_config())
 
