@@ -70,7 +70,7 @@ def check(wheel: pathlib.Path) -> None:
     sys.exit(f"error: {wheel} is no wheel of qnn_jax; `make dist` builds one")
   with tempfile.TemporaryDirectory() as folder:
     environment = pathlib.Path(folder) / "environment"
-    venv.create(environment, with_pip=True)
+    venv.create(environment, symlinks=True, with_pip=True)
     python = environment / "bin" / "python"
 
     def run(*arguments):
