@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 comma := ,
 LAYERS ?= 128x784x10,256x256x10,256x64x64,512x512x64
 
-.PHONY: table4 train test slurm fast lint experiments bench clean
+.PHONY: table4 train test slurm fast lint experiments bench dist clean
 
 table4: $(VENV)/installed
 	$(BIN)/python -m experiments.table4 $(ARGS)
@@ -63,6 +63,16 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_per_sample.py --workers=1 $(ARGS)
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)
 
+# The release: sdist and wheel in dist/, checked, and the wheel used in an empty environment of $(PYTHON).
+dist:
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check build twine check-wheel-contents
+	rm -rf dist
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/check-wheel-contents dist/*.whl
+	$(PYTHON) scripts/check_release.py dist/*.whl
+
 # The constraints hold every version that the tests have been run with; see constraints.txt.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
@@ -76,4 +86,4 @@ $(VENV)/installed-docs: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-newest .venv-sky build *.egg-info
+	rm -rf .venv .venv-newest .venv-sky .venv-dist build dist *.egg-info

@@ -16,6 +16,8 @@ from qnn_jax.layers import (
 from qnn_jax.models import Classifier
 from qnn_jax.surgery import replace
 
+__version__ = "1.0.0"
+
 __all__ = [
   "AffineLinear",
   "Classifier",
