@@ -125,8 +125,7 @@ def _section(task, seed, columns, part, points, store):
   texts = {file: text for file, text in section.report.files.items() if file.endswith(".md")}
   main = f"{task.name}.md"
   if main in texts:  # first
-    texts = {main: section.report.linked or texts[main], **texts}
-    texts[main] = section.report.linked or texts[main]
+    texts = {main: ""} | texts | {main: section.report.linked or texts[main]}
   return pages.Section(section.title, texts, runs)
 
 

@@ -87,7 +87,7 @@ def _navigation(data):
   links += [(f"setting-{i}", s.title) for i, s in enumerate(data.sections) if data.swept]
   links += [("runs", "Runs")] if not data.swept else []
   links += [("faults", "What went wrong"), ("config", "Configuration"), ("machines", "Machines")]
-  links.append(("times", "Times"))
+  links += [("times", "Times")] if data.work else []
   return "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links)
 
 

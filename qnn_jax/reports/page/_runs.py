@@ -24,12 +24,11 @@ def runs_table(runs: Runs, label: str, prefix: str) -> str:
     label: what the table is, for screen readers.
     prefix: what the ids of its cells begin with.
   """
-  cells: dict[Cell, list[Mapping[str, Any]]] = dict.fromkeys(runs.missing, [])  # type: ignore[arg-type]
-  of_cell: dict[Cell, list[Mapping[str, Any]]] = collections.defaultdict(list)
+  cells: dict[Cell, list[Mapping[str, Any]]] = {}
   for row in runs.rows:
-    of_cell[tuple(row[key] for key in runs.keys)].append(row)
-  # Cells that have runs come first in their order; those without any stand behind them.
-  cells = {**of_cell, **{cell: [] for cell in cells if cell not in of_cell}}
+    cells.setdefault(tuple(row[key] for key in runs.keys), []).append(row)
+  for cell in runs.missing:  # those without any run stand behind the others
+    cells.setdefault(cell, [])
   shown = dict(list(cells.items())[:MOST_CELLS])
   table = _Table(runs, shown)
   ids = _ids(runs.keys, shown, prefix)
@@ -67,7 +66,7 @@ class _Table:
     self.number_keys = [
       all(isinstance(cell[i], (int, float)) for cell in cells) for i in range(len(runs.keys))
     ]
-    self.places = {name: decimals(_numbers(runs.rows, name)) for name in self.numbers}
+    self.places = {name: _places(_numbers(runs.rows, name)) for name in self.numbers}
     values = [v for of_cell in runs.beside.values() for v in of_cell.values()]
     self.beside_places = decimals([float(v) for v in values])
 
@@ -85,7 +84,7 @@ class _Table:
       said.append(f"Only the first {MOST_CELLS:,} of {count:,} rows are here; results.csv has all.")
     if self.left_out:
       names = ", ".join(f"<code>{escape(name)}</code>" for name in self.left_out)
-      said.append(f"Lists are only in results.csv or DIR/records: {names}.")
+      said.append(f"Lists are left out here: {names}. The folder <code>records</code> has them.")
     return " ".join(said) or "Each row is one run."
 
   def head(self) -> str:
@@ -115,9 +114,8 @@ class _Table:
     parts.append(self._count(cell, rows, good))
     mean = None
     for metric in self.numbers:
-      values, places = _numbers(good, metric), self.places[metric]
-      found = _statistics(values)
-      parts += [_td(number(found[what], places), True) for what in self.statistics]
+      found, places = _statistics(_numbers(good, metric)), self.places[metric]
+      parts += [_td(number(found[what], places[what]), True) for what in self.statistics]
       mean = found["mean"]
     theirs = self.runs.beside.get(cell, {})
     parts += [_td(number(theirs.get(what), self.beside_places), True) for what in self.beside]
@@ -187,6 +185,14 @@ def _kind(values):
 
 def _numbers(rows, name):
   return [float(row[name]) for row in rows if row.get(name) is not None]
+
+
+def _places(values):
+  """statistic -> how many decimals it has in a column of such values."""
+  places = decimals(values)
+  if places is not None and all(value.is_integer() for value in values):
+    return {"value": 0, "min": 0, "max": 0, "mean": min(places, 2), "std": min(places, 2)}
+  return dict.fromkeys(("value", "min", "max", "mean", "std"), places)
 
 
 def _statistics(values):
