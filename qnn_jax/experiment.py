@@ -255,7 +255,7 @@ def write_report(
     if text:
       update_bytes(workdir / "results.csv", text.encode())
       written.append("results.csv")
-    written.append(report_page.write(workdir, task, experiment.seed, columns, parts, store))
+    written.append(report_page.write(workdir, task, columns, parts, store))
   except OSError as error:
     if error.errno not in _NOT_WRITABLE:
       raise WorkdirError.of(error) from error

@@ -35,7 +35,6 @@ class Part(NamedTuple):
 def write(
   workdir: pathlib.Path,
   task: Task,
-  seed: str,
   columns: Sequence[str],
   parts: Sequence[Part],
   store: Store,
@@ -47,7 +46,6 @@ def write(
   Args:
     workdir: where.
     task: of the experiment.
-    seed: the axis that tells the runs of a cell apart.
     columns: of results.csv.
     parts: the settings, in order.
     store: what has been read of the workdir.
@@ -55,7 +53,7 @@ def write(
   Raises:
     OSError: it cannot be written.
   """
-  data = gather(workdir, task, seed, columns, parts, store)
+  data = gather(workdir, task, columns, parts, store)
   try:
     png = (workdir / f"{task.name}.png").read_bytes()
   except FileNotFoundError:
@@ -72,7 +70,6 @@ def write(
 def gather(
   workdir: pathlib.Path,
   task: Task,
-  seed: str,
   columns: Sequence[str],
   parts: Sequence[Part],
   store: Store,
@@ -83,9 +80,7 @@ def gather(
   found = [point for point in asked if point in store.found]
   swept = [name for name in parts[0].setting.swept if name not in task.not_fields()]
   machines, work = _work(store, found, swept)
-  sections = [
-    _section(task, seed, columns, part, points[part.setting.title], store) for part in parts
-  ]
+  sections = [_section(task, columns, part, points[part.setting.title], store) for part in parts]
   return pages.Page(
     name=task.name,
     swept=tuple(parts[0].setting.swept),
@@ -100,9 +95,9 @@ def gather(
   )
 
 
-def _section(task, seed, columns, part, points, store):
+def _section(task, columns, part, points, store):
   setting, section, rows = part
-  axes = task.axis_names
+  axes, seed = task.axis_names, _seed(task)
   keys = [name for name in dict.fromkeys((*columns, *axes)) if name in axes and name != seed]
   metrics = [name for name in columns if name not in (*axes, *setting.swept, "status")]
   cell_of = lambda row: tuple(row[key] for key in keys)
@@ -116,7 +111,7 @@ def _section(task, seed, columns, part, points, store):
   of_run = (*keys, seed, *metrics, "status")
   runs = pages.Runs(
     keys=tuple(keys),
-    seed=seed if seed in axes else "",
+    seed=seed,
     metrics=tuple(metrics),
     rows=[{name: row[name] for name in of_run if name in row} for row in rows],
     missing=missing,
@@ -127,6 +122,11 @@ def _section(task, seed, columns, part, points, store):
   if main in texts:  # first
     texts = {main: ""} | texts | {main: section.report.linked or texts[main]}
   return pages.Section(section.title, texts, runs)
+
+
+def _seed(task):
+  """The axis that tells the runs of a cell apart; "" if there is none, as for Table 1's counts."""
+  return task.axes.get("seeds") or ("seed" if "seed" in task.axis_names else "")
 
 
 def _config(settings):

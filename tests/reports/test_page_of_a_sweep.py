@@ -16,10 +16,9 @@ from report_pages import HOSTILE, hostile_page, make, many_runs, write
 
 from qnn_jax.errors import WorkdirError
 from qnn_jax.reports import figures
+from qnn_jax.reports import page as pages
 from qnn_jax.reports.page import anchor, looks
 from qnn_jax.reports.page._text import decimals, duration, number
-
-pytestmark = pytest.mark.fast
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +80,9 @@ def test_it_is_valid_html_that_asks_for_nothing(texts, name):
   assert "url(" not in looks()[1] and "@import" not in looks()[1] and "//" not in looks()[1]
 
 
-def test_hostile_texts_are_text(texts):
-  document = parsed(texts["hostile"])
+@pytest.mark.fast
+def test_hostile_texts_are_text():
+  document = parsed(hostile_page())
   clean = " ".join(re.sub("[\x00\x0b]", "\ufffd", HOSTILE).split())
   assert words(document.find(".//head/title")).endswith(clean)
   found = [
@@ -209,6 +209,7 @@ def test_what_only_a_page_needs_is_imported_by_no_worker():
   assert done.stdout == "[]\n"
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
   ("values", "places", "shown"),
   [
@@ -234,8 +235,18 @@ def test_durations(seconds, text):
   assert duration(seconds) == text
 
 
+@pytest.mark.fast
 def test_an_anchor_depends_on_no_order_and_holds_no_odd_character():
   assert anchor({"b": 1, "a": "x <y>"}) == anchor({"a": "x <y>", "b": 1}) == "cell-a-x-y-b-1"
+
+
+def test_without_an_axis_of_seeds_each_run_is_a_row():
+  rows = [{"model": m, "phase": p, "bytes": 2.5, "status": "ok"} for m in "ab" for p in "xy"]
+  section = pages.Section("", {}, pages.Runs(("model", "phase"), "", ("bytes",), rows))
+  document = parsed(pages.page(pages.Page("toy", (), 4, 4, 0, [section], {}, [], [], [])))
+  (table,) = document.findall(".//table[@class='runs']")
+  assert lines_of(table) == [[m, p, "ok", "2.500"] for m in "ab" for p in "xy"]
+  assert "Each row is one run." in words(document) and table.find(".//details") is None
 
 
 def test_the_store_is_read_once(workdirs):

@@ -3,8 +3,6 @@
 import pytest
 import report_pages
 
-pytestmark = pytest.mark.fast
-
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 
 
@@ -118,6 +116,7 @@ def test_text_can_be_read_in_both_schemes(opened, scheme):
   assert (found[1] > 0.9) == (scheme == "light")
 
 
+@pytest.mark.fast
 def test_a_cell_opens_and_shows_its_runs(opened):
   page = opened("whole")
   inner = page.locator("tr.inner")
