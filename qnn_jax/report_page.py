@@ -131,7 +131,7 @@ def _seed(task):
 
 def _config(settings):
   """Every field as text; of a swept one all its values."""
-  found = {name: shown(value) for name, value in fields(settings[0].config).items()}
+  found = {name: shown(value) or "''" for name, value in fields(settings[0].config).items()}
   for name in settings[0].swept:
     found[name] = " | ".join(dict.fromkeys(shown(setting.swept[name]) for setting in settings))
   return found

@@ -170,7 +170,7 @@ def test_it_is_of_the_machines_that_computed_the_runs(tmp_path):
       record["origin"] |= {"host": "old", "finished": 1.4e9 + i}
     path.write_text(json.dumps(record))
   text = words(parsed(write(tmp_path)))
-  assert "far-away" in text and "96 4 256.0" in text and "0.9.9" in text
+  assert "far-away" in text and "1 96 4 256.0" in text and "0.9.9" in text
   assert "2.0 h" in text and "2017-07-14 02:40:00 UTC" in text
   old = re.search("old [^–]* – – – – –", text)
   assert old

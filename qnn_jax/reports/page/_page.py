@@ -105,7 +105,8 @@ def _results(data):
     if section.figure:
       source = f"data:image/png;base64,{base64.b64encode(section.figure).decode()}"
       alt = f"Figure: {title_of(_main(section)) or label}. The tables below have its numbers."
-      parts.append(f'<figure><img src="{source}" alt="{escape(alt)}"></figure>')
+      size = _size(section.figure)
+      parts.append(f'<figure><img src="{source}" {size} alt="{escape(alt)}"></figure>')
     for place, (file, text) in enumerate(section.texts.items()):
       is_main = place == 0
       shown = markdown(
@@ -125,6 +126,12 @@ def _results(data):
     parts.append(runs_table(section.runs, f"{label}: runs", prefix))
     content = "\n".join(parts)
     yield f"<section>\n{content}\n</section>"
+
+
+def _size(png):
+  """Attributes for a figure as large as on paper, from the PNG's header: drawn at 150 pixels an inch, shown at 96."""
+  width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+  return f'width="{width * 96 // 150}" height="{height * 96 // 150}"'
 
 
 def _faults(data: Page) -> str:
@@ -183,22 +190,22 @@ def _where(data: Page) -> str:
       [
         escape(machine.host or NONE),
         escape(machine.device or NONE),
+        escape(machine.system or NONE),
         f"{machine.devices:,}" if machine.devices else NONE,
         f"{machine.cores:,}" if machine.cores else NONE,
         " or ".join(map(str, machine.cores_a_process)) or NONE,
         f"{machine.memory / 2**30:,.1f}" if machine.memory else NONE,
-        escape(machine.system or NONE),
         f"{sum(w.runs for w in work):,}",
         duration(sum(w.seconds for w in work)),
       ]
     )
   head = [
-    "host", "processor or accelerator", "devices", "cores", "cores a process", "memory, GiB", "system", "runs",
+    "host", "processor or accelerator", "system", "devices", "cores", "cores a process", "memory, GiB", "runs",
     "computing",
   ]  # fmt: skip
   text = "<p>The machines that computed the runs. A dash is what an older record does not say.</p>"
   return _section(
-    "machines", "Machines", text + table(head, lines, "Machines") + _versions(machines)
+    "machines", "Machines", text + table(head, lines, "Machines", numbers=6) + _versions(machines)
   )
 
 

@@ -66,9 +66,11 @@ class _Table:
     self.number_keys = [
       all(isinstance(cell[i], (int, float)) for cell in cells) for i in range(len(runs.keys))
     ]
-    self.places = {name: _places(_numbers(runs.rows, name)) for name in self.numbers}
-    values = [v for of_cell in runs.beside.values() for v in of_cell.values()]
-    self.beside_places = decimals([float(v) for v in values])
+    values = {name: _numbers(runs.rows, name) for name in self.numbers}
+    self.places = {name: _places(of_name) for name, of_name in values.items()}
+    self.places_of_runs = {name: _places_of_runs(of_name) for name, of_name in values.items()}
+    theirs = [float(v) for of_cell in runs.beside.values() for v in of_cell.values()]
+    self.beside_places = decimals(theirs)
 
   def note(self, count: int) -> str:
     """What the table shows, in sentences."""
@@ -97,15 +99,20 @@ class _Table:
     last = [sort(key, n) for key, n in zip(self.runs.keys, self.number_keys)]
     last.append(sort("runs" if self.several else "status", self.several))
     for name in self.numbers:
-      last += [sort(_NAMES.get(what, what)) for what in self.statistics]
-      above.append(_above(name, len(self.statistics)))
+      if self.several:
+        last += [sort(_NAMES.get(what, what)) for what in self.statistics]
+        above.append(_above(name, len(self.statistics)))
+      else:
+        last.append(sort(name))
+        above.append("<td></td>")
     if self.beside:
       last += [sort(_NAMES.get(what, what)) for what in self.beside]
       last += [sort("ours − paper’s")] * self.difference
       above.append(_above("the paper’s", len(self.beside) + self.difference))
     last += [sort(name, False) for name in self.texts]
     above += [f'<td colspan="{len(self.texts)}"></td>'] * bool(self.texts)
-    return f"<tr class=above>{''.join(above)}</tr>\n<tr class=sort>{''.join(last)}</tr>"
+    names = f"<tr class=above>{''.join(above)}</tr>\n" if self.several or self.beside else ""
+    return f"{names}<tr class=sort>{''.join(last)}</tr>"
 
   def cell(self, cell: Cell, rows: Sequence[Mapping[str, Any]], name: str) -> str:
     """The row of a cell, and the hidden one of its runs."""
@@ -122,7 +129,8 @@ class _Table:
     if self.difference:
       off = None if mean is None or "mean" not in theirs else mean - theirs["mean"]
       parts.append(_td(number(off, self.beside_places, "+"), True))
-    parts += [_td(_counted([row.get(metric) for row in rows]), False) for metric in self.texts]
+    texts = [_counted([row.get(metric) for row in rows]) for metric in self.texts]
+    parts += [f"<td class=t>{text}</td>" for text in texts]
     inner = self._inner(rows, len(parts)) if self.opens and rows else ""
     return f'<tbody id="{escape(name)}"><tr>{"".join(parts)}</tr>{inner}</tbody>'
 
@@ -135,7 +143,7 @@ class _Table:
     if self.opens and rows:
       text = f"<details><summary>{text}</summary></details>"
     others = collections.Counter(row["status"] for row in rows if row["status"] != "ok")
-    notes = "".join(f"<br><span class=bad>{n:,} {escape(s)}</span>" for s, n in others.items())
+    notes = "".join(f"<span class=bad>{n:,} {escape(s)}</span>" for s, n in others.items())
     return f"<td class=n>{text}{notes}</td>"
 
   def _inner(self, rows, columns):
@@ -144,21 +152,33 @@ class _Table:
     if len(self.numbers) == 1 and not self.texts:
       (metric,) = self.numbers
       items = "".join(
-        f"<li{' class=bad' * (row['status'] != 'ok')}><b>{escape(row.get(seed, ''))}</b> {_run(row, metric)}</li>"
+        f"<li{' class=bad' * (row['status'] != 'ok')}><b>{escape(row.get(seed, ''))}</b> {self._run(row, metric)}</li>"
         for row in rows
       )
       what = f"<p>{escape(metric)} by {escape(seed)}:</p><ul class=values>{items}</ul>"
     else:
       names = [*self.numbers, *self.texts]
-      head = "".join(f"<th>{escape(name)}</th>" for name in [seed, *names, "status"])
+      head = "".join(
+        f"<th{' class=n' * (name in self.numbers)}>{escape(name)}</th>"
+        for name in [seed, *names, "status"]
+      )
       lines = "".join(
         f"<tr{' class=bad' * (row['status'] != 'ok')}>{_td(_shown(row.get(seed)), False)}"
-        + "".join(_td(_shown(row.get(name)), name in self.numbers) for name in names)
+        + "".join(_td(self._value(row, name), name in self.numbers) for name in names)
         + f"{_td(escape(row['status']), False)}</tr>"
         for row in rows
       )
       what = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     return f'\n<tr class=inner><td colspan="{columns}">{what}</td></tr>'
+
+  def _run(self, row, metric):
+    return self._value(row, metric) if row["status"] == "ok" else escape(row["status"])
+
+  def _value(self, row, name):
+    value = row.get(name)
+    if name in self.numbers and value is not None:
+      return number(value, self.places_of_runs[name], most=6)
+    return _shown(value)
 
 
 def _above(name, columns):
@@ -167,12 +187,6 @@ def _above(name, columns):
 
 def _td(text, is_number):
   return f"<td class=n>{text}</td>" if is_number else f"<td>{text}</td>"
-
-
-def _run(row, metric):
-  if row["status"] != "ok":
-    return escape(row["status"])
-  return _shown(row.get(metric))
 
 
 def _kind(values):
@@ -193,6 +207,14 @@ def _places(values):
   if places is not None and all(value.is_integer() for value in values):
     return {"value": 0, "min": 0, "max": 0, "mean": min(places, 2), "std": min(places, 2)}
   return dict.fromkeys(("value", "min", "max", "mean", "std"), places)
+
+
+def _places_of_runs(values):
+  """How many decimals show each of the values with six figures; None if some are too large or small for that."""
+  texts = [f"{value:.6g}" for value in values]
+  if any("e" in text for text in texts):
+    return None
+  return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
 def _statistics(values):

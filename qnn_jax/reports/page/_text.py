@@ -111,11 +111,11 @@ def decimals(values: list[float]) -> int | None:
   return max(0, most)
 
 
-def number(value: float | None, places: int | None, sign: str = "") -> str:
-  """A number with so many decimals, or with four figures if that is None; its minus is U+2212."""
+def number(value: float | None, places: int | None, sign: str = "", most: int = 4) -> str:
+  """A number with so many decimals, or with `most` figures if that is None; its minus is U+2212."""
   if value is None or not math.isfinite(value):
     return NONE
-  text = f"{value:{sign},.4g}" if places is None else f"{value:{sign},.{places}f}"
+  text = f"{value:{sign},.{most}g}" if places is None else f"{value:{sign},.{places}f}"
   return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -34,7 +34,7 @@ for (const table of document.querySelectorAll("table.runs")) {
   const label = document.createElement("label");
   const input = document.createElement("input");
   input.type = "search";
-  input.placeholder = "words in a row, such as 600 qnn";
+  input.placeholder = "words, such as 600 qnn";
   label.append("Filter: ", input);
   const count = document.createElement("span");
   count.setAttribute("role", "status");
