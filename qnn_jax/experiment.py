@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qnn_jax import living
+from qnn_jax import living, report_page
 from qnn_jax.atomic import atomic_write_text, create_exclusively, update_bytes
 from qnn_jax.errors import InputError, WorkdirError
+from qnn_jax.report_page import Part
 from qnn_jax.reports import report as reports
 from qnn_jax.reports import summary
 from qnn_jax.reports.report import Report, Section
@@ -205,7 +206,7 @@ def write_report(
   *,
   anew: bool = True,
 ) -> tuple[list[str], str]:
-  """Writes results.csv and the report's files from what is in the store, partial or whole.
+  """Writes results.csv, the report's files and report.html from what is in the store, partial or whole.
 
   Not `anew`, a figure that was drawn from the same results stays.
 
@@ -213,7 +214,7 @@ def write_report(
     The files' names, and what there is to say.
   """
   task, axes = experiment.task, experiment.task.axis_names
-  sections, used = [], set()
+  parts, used = [], set()
   lines: dict[Point, dict[str, Any]] = {}
   # What changes no number of a point has no column: one line may belong to several of its values.
   swept = [name for name in settings[0].swept if name not in task.not_fields()]
@@ -239,7 +240,8 @@ def write_report(
     else:
       kept = [{k: v for k, v in row.items() if k not in swept} for row in rows]
       report = summary.report(experiment.name, axes, experiment.seed, kept)
-    sections.append(Section(setting.swept, setting.title, report))
+    parts.append(Part(setting, Section(setting.swept, setting.title, report), rows))
+  sections = [part.section for part in parts]
   metrics = dict.fromkeys(m for found in store.found.values() for m in found.metrics)
   columns = experiment.columns or (*axes, *metrics, "status")
   text, said = "", reports.said(sections)
@@ -253,6 +255,7 @@ def write_report(
     if text:
       update_bytes(workdir / "results.csv", text.encode())
       written.append("results.csv")
+    written.append(report_page.write(workdir, task, columns, parts, store))
   except OSError as error:
     if error.errno not in _NOT_WRITABLE:
       raise WorkdirError.of(error) from error

@@ -10,7 +10,7 @@ from absl import app, logging
 
 from qnn_jax.errors import InputError, WorkerDied
 from qnn_jax.sweeps import processes
-from qnn_jax.sweeps.task import cores
+from qnn_jax.sweeps.machine import cores
 
 
 def run(main: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.table4.paper import Cell, Stats, models_of, paper_of
-from experiments.table4.report import run_of
+from experiments.table4.report import beside_of, run_of
 from experiments.table4.summary import Run, summarize
 from experiments.table4.welch import (
   cell_tests,
@@ -54,11 +54,13 @@ def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report
   runs: dict[str, list[Run]] = {}
   for row in found:
     runs.setdefault(row["recipe"], []).append(run_of(row))
-  lines = rows(runs, paper_of(config.dataset))
+  paper = paper_of(config.dataset)
+  lines = rows(runs, paper)
   text = to_markdown(lines)
   drawn = any(line.difference is not None for line in lines)
   figure_of = functools.partial(figure, lines) if drawn else None
-  return Report({"recipe.md": text, "recipe.csv": to_csv(lines)}, figure_of, text)
+  files = {"recipe.md": text, "recipe.csv": to_csv(lines)}
+  return Report(files, figure_of, text, beside_of(paper))
 
 
 def rows(runs: Mapping[str, Sequence[Run]], paper: Mapping[Cell, Stats]) -> list[Row]:

@@ -1,16 +1,17 @@
 """Table 4's files: everything that is derived from its runs, and the rows that are shown while it runs."""
 
 import collections
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_collections
 
 from experiments.table4 import fidelity_report, table
 from experiments.table4.fidelity import fidelity, fidelity_line
-from experiments.table4.paper import Cell, Row, models_of, paper_of
+from experiments.table4.paper import Cell, Row, Stats, models_of, paper_of
 from experiments.table4.summary import Run, summarize
 from experiments.table4.welch import cell_tests
 from qnn_jax.experiment import RunRow
+from qnn_jax.reports.page import anchor
 from qnn_jax.reports.report import Report
 from qnn_jax.sweeps.points import Row as Finished
 
@@ -36,7 +37,18 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
   }
   drawn = any(stats.mean is not None for stats in summary.values())
   said = f"{line}\n{fidelity_report.verdict_line(tests)}" if tests else line
-  return Report(files, figure if drawn else None, said)
+  linked = table.to_markdown(summary, paper, config.dataset, lambda cell: anchor(cell._asdict()))
+  return Report(files, figure if drawn else None, said, beside_of(paper), linked)
+
+
+def beside_of(paper: Mapping[Cell, Stats]) -> Callable[[RunRow], Mapping[str, float]]:
+  """What a report page shows beside a run's cell: the paper's four numbers."""
+
+  def beside(row):
+    stats = paper.get(Cell(*(row[name] for name in Cell._fields)))
+    return {} if stats is None else stats._asdict()
+
+  return beside
 
 
 def run_of(row: RunRow) -> Run:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.table4.fidelity import fidelity, fidelity_line
 from experiments.table4.paper import PAPER_MODELS, Cell, Row, Stats, cell_order, models_of, rows_of
@@ -11,6 +11,8 @@ from qnn_jax import heads
 
 Summary = Mapping[Cell, CellSummary]
 Paper = Mapping[Cell, Stats]
+Link = Callable[[Cell], str]
+"""A cell -> the id of the place that its mean links to."""
 
 CSV_FIELDS = (
   "train_size",
@@ -86,11 +88,13 @@ def to_text(summary: Summary, paper: Paper) -> str:
   return "\n".join(lines) + "\n"
 
 
-def to_markdown(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
+def to_markdown(
+  summary: Summary, paper: Paper, dataset: str = "mnist", link: Link | None = None
+) -> str:
   """The table in the paper's layout with the fidelity line and notes.
 
   Each cell holds ours and, in italics after it, the paper's: beside it in the source, right under
-  it once rendered, so that the table stays as narrow as the paper's.
+  it once rendered, so that the table stays as narrow as the paper's. With `link`, each of our means is a link.
   """
   models = _models(summary)
   titles = [heads.title(model) for model in models]
@@ -110,7 +114,7 @@ def to_markdown(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
     changed = row.train_size != previous.train_size
     size = row.train_size if changed else ""
     epochs = row.epochs if changed or row.epochs != previous.epochs else ""
-    cells = [text for model in models for text in _full(Cell(*row, model), summary, paper)]
+    cells = [text for model in models for text in _full(Cell(*row, model), summary, paper, link)]
     lines.append(_markdown_row([size, epochs, row.hidden, *cells]))
     previous = row
   if (misprint := Cell(6000, 10, 20, "qnn")) in summary and misprint in paper:
@@ -207,7 +211,7 @@ def _short_mean(theirs: Stats | None) -> str:
   return _MISSING if theirs is None else f"{theirs.mean:.1f}"
 
 
-def _full(cell: Cell, summary: Summary, paper: Paper) -> tuple[str, str]:
+def _full(cell: Cell, summary: Summary, paper: Paper, link: Link | None) -> tuple[str, str]:
   ours, theirs = summary.get(cell), paper.get(cell)
   spread, ends = _MISSING, _MISSING
   if ours is not None and ours.mean is not None:
@@ -216,6 +220,8 @@ def _full(cell: Cell, summary: Summary, paper: Paper) -> tuple[str, str]:
   if ours is not None and ours.diverged:
     note = f"{ours.diverged} of {ours.runs + ours.diverged} diverged"
     spread = f"{spread} ({note})" if ours.runs else note
+  if link and ours is not None:
+    spread = f"[{spread}](#{link(cell)})"
   if theirs is None:
     return spread, ends
   return f"{spread}<br>*{_spread(theirs)}*", f"{ends}<br>*{_ends(theirs)}*"

@@ -1,6 +1,7 @@
 """Figures -> PNG files: one alone, or one below another, a section a swept value."""
 
 import io
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,12 @@ import matplotlib.image
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from qnn_jax.atomic import atomic_write_bytes
 
 _DPI = 150
+_PLACES = "Figures"  # the key of a file of several figures: [top, height, width] of each, in pixels
 _STRIP = 0.5  # inches above a section, for its heading
 
 
@@ -50,11 +53,26 @@ def save(
     np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
     for part in pixels
   ]
+  tops = np.cumsum([0, *(len(part) for part in pixels)])
+  places = [[int(tops[i]), *map(int, pixels[i].shape[:2])] for i in range(1, len(pixels), 2)]
   buffer = io.BytesIO()
-  matplotlib.image.imsave(
-    buffer, np.concatenate(whole), format="png", dpi=dpi, metadata=_metadata(made_of)
-  )
+  metadata = _metadata(made_of) | {_PLACES: json.dumps(places)}
+  matplotlib.image.imsave(buffer, np.concatenate(whole), format="png", dpi=dpi, metadata=metadata)
   atomic_write_bytes(path, buffer.getvalue())
+
+
+def parts(png: bytes) -> list[bytes]:
+  """The figures of a file of `save`, each as a PNG of its own; the file as it is if it is one figure."""
+  with Image.open(io.BytesIO(png)) as whole:
+    places = json.loads(whole.info.get(_PLACES, "[]"))
+    if not places:
+      return [png]
+    found = []
+    for top, height, width in places:
+      buffer = io.BytesIO()
+      whole.crop((0, top, width, top + height)).save(buffer, "png")
+      found.append(buffer.getvalue())
+    return found
 
 
 def _metadata(made_of: str) -> dict[str, Any]:

@@ -27,11 +27,16 @@ class Report:
     files: name -> text, .md, .csv or .tex.
     figure: draws the picture; None if there is none to draw.
     said: what is printed in the end.
+    beside: run -> column -> the paper's value for the runs of its cell, for the report page; {} if the paper
+      has none. A column `mean` is held against our mean.
+    linked: the main markdown file as the report page shows it, if that differs: with links to `page.anchor`.
   """
 
   files: Mapping[str, str]
   figure: "Callable[[], Figure] | None" = None
   said: str = ""
+  beside: "Callable[[Mapping[str, Any]], Mapping[str, float]] | None" = None
+  linked: str = ""
 
 
 class Section(NamedTuple):

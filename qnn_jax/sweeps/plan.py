@@ -10,9 +10,10 @@ import jax
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import failures
 from qnn_jax.sweeps.leases import unit_name
+from qnn_jax.sweeps.machine import cores
 from qnn_jax.sweeps.points import Group, Point, in_slices
 from qnn_jax.sweeps.store import Store
-from qnn_jax.sweeps.task import Task, cores
+from qnn_jax.sweeps.task import Task
 
 SILENCE_SECONDS = 1800.0
 """How long a worker process may give no sign before it is taken for hanging."""

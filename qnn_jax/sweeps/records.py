@@ -2,24 +2,18 @@
 
   {"format": 1, "experiment": "table4", "fields": {"learning_rate": 0.01, ...}, "axes": ["model", ...],
    "metrics": ["accuracy"], "rows": [["ann", ..., 0, 91.2, "ok"], ...], "params": false,
-   "origin": {"finished": ..., "seconds": ..., "device": ..., "versions": {...}}}
+   "origin": {"finished": ..., "seconds": ..., "device": ..., "cores": ..., "versions": {...}}}
 
 Its name ends with a checksum of all but the origin: the same rows, done again, are the same file.
 """
 
-import functools
-import importlib.metadata
 import json
 import math
 import pathlib
-import platform
 import re
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import jax
 
 from qnn_jax.errors import InputError
 from qnn_jax.sweeps import damage
@@ -35,6 +29,8 @@ _KINDS = {
   "params": bool, "origin": dict,
 }  # fmt: skip
 _ATOMS = {str, int, float, bool, type(None)}
+# What a record says of its machine; records of before version 1.0 lack these.
+_COUNTS = ("devices", "cores", "cores_a_process", "memory")
 _DEEPEST = 20  # lists within lists: more is no metric, and Python's own limit is not far
 _HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -72,9 +68,9 @@ def check(content: Mapping[str, Any], expected: Expected) -> None:
     raise ValueError(f"{expected.experiment} gave rows that its task calls impossible: {why}")
 
 
-def text_of(content: Mapping[str, Any], seconds: float) -> str:
-  """The file of a record that took so long, and was finished now and here."""
-  return json.dumps({**content, "origin": _origin(seconds)}).replace("], [", "],\n[")
+def text_of(content: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+  """The file of a record with this origin, see `machine.origin`."""
+  return json.dumps({**content, "origin": origin}).replace("], [", "],\n[")
 
 
 def name_of(content: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -198,7 +194,8 @@ def _is_origin(origin):
     and 0 <= seconds < 1e12
     and type(finished) in (int, float)
     and abs(finished) < 1e15
-    and all(type(origin.get(name, "")) is str for name in ("host", "device"))
+    and all(type(origin.get(name, "")) is str for name in ("host", "device", "system"))
+    and all(type(origin.get(name, 1)) is int for name in _COUNTS)
     and type(origin.get("versions", {})) is dict
   )
 
@@ -239,41 +236,8 @@ def _slug(points):
   return re.sub(r"[^A-Za-z0-9_.+-]", "_", "-".join(parts))[:120].lstrip(".")
 
 
-def _origin(seconds):
-  return {
-    "finished": round(time.time(), 3),
-    "seconds": round(seconds, 3),
-    "host": platform.node(),
-    "device": _device(),
-    "versions": _versions(),
-  }
-
-
 def _finite(value):
   """The value as strict JSON has it: None for what is no finite number."""
   if isinstance(value, (list, tuple)):
     return [_finite(v) for v in value]
   return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache
-def _device():
-  device = jax.local_devices()[0]
-  if device.platform != "cpu":
-    return device.device_kind
-  try:
-    info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return re.findall(r"^model name\s*: (.*)$", info, re.MULTILINE)[0]
-  except (OSError, IndexError):
-    return platform.machine()
-
-
-@functools.cache
-def _versions():
-  found = {"python": platform.python_version()}
-  for name in ("qnn_jax", "jax", "jaxlib", "flax", "numpy"):
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      found[name] = "from a checkout"
-  return found

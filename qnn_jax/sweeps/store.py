@@ -16,7 +16,7 @@ from absl import logging
 
 from qnn_jax.atomic import atomic_write_bytes
 from qnn_jax.errors import InputError, WorkdirError
-from qnn_jax.sweeps import arrays, damage, records
+from qnn_jax.sweeps import arrays, damage, machine, records
 from qnn_jax.sweeps.damage import Damaged, Unreadable
 from qnn_jax.sweeps.points import STATUSES, Fields, Point, Row
 from qnn_jax.sweeps.possible import Possible
@@ -55,7 +55,12 @@ def rank(record: Mapping[str, Any], stem: str) -> tuple:
 
 
 class Store:
-  """The rows of one experiment in a workdir: `found` is what has been read so far."""
+  """The rows of one experiment in a workdir, as far as they have been read.
+
+  Attributes:
+    found: point -> its row.
+    origins: name of a record, without the ending -> where and when its rows were computed.
+  """
 
   def __init__(
     self,
@@ -66,6 +71,7 @@ class Store:
   ):
     self.workdir = workdir
     self.found: dict[Point, Found] = {}
+    self.origins: dict[str, Mapping[str, Any]] = {}
     self._expected = Expected(experiment, axes, possible or Possible())
     self._read: set[str] = set()
     self._contradictions: dict[tuple[str, str], Point] = {}
@@ -148,15 +154,17 @@ class Store:
     name = records.name_of(content, rows)
     if keep_params:  # before the record, which promises them
       _write_params(self.workdir / "params" / name, rows)
-    text = records.text_of(content, seconds)
+    origin = machine.origin(seconds)
+    text = records.text_of(content, origin)
     atomic_write_bytes(self.workdir / "records" / name, text.encode(), make_folder=True)
     self._read.add(name)
-    self._take(content | {"origin": {"seconds": seconds}}, name)
+    self._take(content | {"origin": origin}, name)
 
   def _take(self, record, name):
     fields, axes, metrics = Fields(record["fields"]), self._expected.axes, record["metrics"]
     stem, share = name.removesuffix(".json"), record["origin"]["seconds"] / len(record["rows"])
     count, of_record = len(axes), rank(record, stem)
+    self.origins[stem] = record["origin"]
     params = record["params"] and (self.workdir / "params" / f"{stem}.npz").exists()
     for row in record["rows"]:
       point = Point(fields, axes, tuple(row[:count]))

@@ -4,8 +4,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -131,20 +129,3 @@ def _length(value):
 
 def _short(value):
   return f"{value:,}" if isinstance(value, int) else f"{len(value)} values"
-
-
-# What a container may use of the processors, in microseconds of a period: "200000 100000", or "max 100000".
-_QUOTA = pathlib.Path("/sys/fs/cgroup/cpu.max")
-
-
-def cores() -> int:
-  """CPU cores that this process may use: of its affinity, and no more than a container's limit allows."""
-  if hasattr(os, "sched_getaffinity"):
-    there = len(os.sched_getaffinity(0))
-  else:
-    there = os.cpu_count() or 1
-  try:
-    quota, period = map(int, _QUOTA.read_text(encoding="ascii").split())
-  except (OSError, ValueError):  # no such limit
-    return there
-  return max(1, min(there, math.ceil(quota / period)))

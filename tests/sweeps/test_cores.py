@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from qnn_jax.sweeps import task
+from qnn_jax.sweeps import machine
 
 pytestmark = pytest.mark.fast
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.fast
 )
 def test_a_container_s_limit_counts(tmp_path, monkeypatch, limit, most):
   monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-  monkeypatch.setattr(task, "_QUOTA", tmp_path / "cpu.max")
+  monkeypatch.setattr(machine, "_QUOTA", tmp_path / "cpu.max")
   if limit is not None:
     (tmp_path / "cpu.max").write_text(limit)
-  assert task.cores() == most
+  assert machine.cores() == most

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -65,8 +66,25 @@ def test_a_record_says_what_it_is_of_and_where_it_is_from(tmp_path):
   record = json.loads(path.read_text())
   assert record["experiment"] == "toy" and record["fields"] == {"scale": 0.5}
   assert record["axes"] == ["model", "seed"] and record["rows"][0][:2] == ["a", 0]
-  assert record["origin"].keys() == {"finished", "seconds", "host", "device", "versions"}
-  assert {"python", "jax", "jaxlib"} <= record["origin"]["versions"].keys()
+  origin = record["origin"]
+  assert origin.keys() == {
+    "finished", "seconds", "host", "system", "device", "devices", "cores", "cores_a_process", "memory",
+    "versions",
+  }  # fmt: skip
+  assert {"python", "jax", "jaxlib", "flax", "optax", "numpy"} <= origin["versions"].keys()
+  assert 1 <= origin["cores_a_process"] <= origin["cores"] == os.cpu_count()
+  assert origin["devices"] >= 1 and origin["memory"] > 2**28
+  assert store(tmp_path).read().origins == {path.stem: origin}
+
+
+def test_a_record_of_before_this_version_says_less_of_its_machine_and_counts(tmp_path):
+  write(tmp_path, row())
+  (path,) = records(tmp_path)
+  record = json.loads(path.read_text())
+  record["origin"] = {"finished": 1.5, "seconds": 2.0, "host": "a", "device": "b", "versions": {}}
+  path.write_text(json.dumps(record))
+  read = store(tmp_path).read()
+  assert len(read.found) == 1 and read.origins == {path.stem: record["origin"]}
 
 
 def test_rows_of_different_fields_are_in_records_of_their_own(tmp_path):

@@ -18,7 +18,7 @@ from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.worker import Rows
 
 ROOT = pathlib.Path(__file__).parents[3]
-FILES = {"results.csv", "clusters.md", "clusters.csv", "clusters.png"}
+FILES = {"results.csv", "report.html", "clusters.md", "clusters.csv", "clusters.png"}
 
 
 @pytest.fixture(scope="module")

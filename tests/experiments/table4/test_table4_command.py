@@ -17,7 +17,7 @@ TINY = (
 )  # fmt: skip
 FILES = (
   "config.json", "results.csv", "table4.md", "table4.tex", "table4.csv", "table4.png", "fidelity.md",
-  "fidelity.csv",
+  "fidelity.csv", "report.html",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ TINY = (
   "--config=configs/table5.py:smoke", "--config.train_size=120", "--config.epochs=1",
   "--config.hidden=3", "--config.runs_at_once=(1,2)",
 )  # fmt: skip
-FILES = {"config.json", "results.csv", "table5.md", "table5.csv", "table5.png"}
+FILES = {"config.json", "results.csv", "report.html", "table5.md", "table5.csv", "table5.png"}
 
 
 def command(*arguments):

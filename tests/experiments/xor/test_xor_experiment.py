@@ -47,7 +47,7 @@ def test_the_smoke_command(tmp_path):
   done = command("--config=configs/xor.py:smoke", f"--workdir={tmp_path / 'x'}")
   assert done.returncode == 0, done.stderr
   names = {path.name for path in (tmp_path / "x").iterdir() if path.is_file()}
-  assert names == {"config.json", "results.csv", "xor.md", "xor.csv", "xor.png"}
+  assert names == {"config.json", "results.csv", "report.html", "xor.md", "xor.csv", "xor.png"}
   assert (tmp_path / "x" / "xor.png").read_bytes().startswith(b"\x89PNG")
   head = (tmp_path / "x" / "results.csv").read_text().splitlines()[0]
   assert head == "init,start,correct,solved_epoch,kind,final_kind,b,w1,w2,q11,q12,q22"
