@@ -219,7 +219,7 @@ def test_other_networks_and_optimisers(changes, tmp_path):
     ({"resize": (8,)}, r"^resize must be \(height, width\) or \(\), got \(8,\)$"),
     ({"optimizer_arguments": "0.9"}, "^optimizer_arguments must be arguments such as"),
     ({"optimizer_arguments": "b1="}, "^optimizer_arguments must be arguments such as"),
-    ({"label_smoothing": 1.0}, "^label_smoothing must be from 0 to below 1, got 1.0$"),
+    ({"label_smoothing": 1.0}, "^label_smoothing must be at least 0 and below 1, got 1.0$"),
     ({"network": "cnn", "channels": ()}, "^channels must name at least one convolution"),
   ],
 )
