@@ -226,7 +226,7 @@ def test_a_bias_that_was_taken_away_stays_away():
 
 
 def test_rngs_must_be_rngs():
-  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, nnx.Rngs\(0\) say, got 0$"):
+  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, for example nnx.Rngs\(0\), got 0$"):
     qnn_jax.replace(nnx.List([linear()]), {"*": "lowrank"}, rngs=0)
 
 
@@ -255,7 +255,7 @@ def test_two_entries_may_agree():
   "model, told",
   [
     (linear(), "the model is the Linear itself, which cannot be exchanged in place: pass a module"),
-    (nnx.state(linear()), "replace changes an nnx.Module, and got State$"),
+    (nnx.state(linear()), "replace needs an nnx.Module, got State$"),
     (nnx.Dict(norm=nnx.BatchNorm(3, rngs=nnx.Rngs(0))), "those that can be exchanged are: none$"),
   ],
   ids=["root", "state", "nothing"],
