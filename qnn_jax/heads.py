@@ -21,6 +21,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, symmetrized, unit_directions
 
 Start = Callable[[Initializer], Initializer]
+"""A network's `param_init` -> the initializer of one parameter."""
 
 
 @dataclasses.dataclass(frozen=True)

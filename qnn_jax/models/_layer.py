@@ -19,6 +19,7 @@ ACTIVATIONS = (
   *("log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus"),
   *("squareplus", "swish", "tanh"),
 )
+"""The names of the activations."""
 
 
 def make_layer(
@@ -39,7 +40,7 @@ def make_layer(
     param_init: initializer of all parameters of the layer; the head adapts it, so that the matrices of
       a quadratic layer are symmetrised. With None the layer uses its own initializers.
     rngs: source of the parameters' random keys.
-    options: further keyword arguments of the layer.
+    kwargs: further keyword arguments of the layer.
 
   Raises:
     InputError: the kind is unknown.
@@ -62,7 +63,7 @@ def make_conv(
     out_features: number of neurons.
     kernel_size: the lengths of the window.
     rngs: source of the parameters' random keys.
-    options: further keyword arguments, as `nnx.Conv` takes them.
+    kwargs: further keyword arguments, as `nnx.Conv` takes them.
 
   Raises:
     InputError: the kind is unknown, or has no convolution.
