@@ -1,4 +1,4 @@
-"""What only an extra installs: asked for before it is imported, in one sentence."""
+"""Checks that the packages of an optional extra are installed, before they are imported."""
 
 import importlib.util
 
@@ -6,12 +6,12 @@ from qnn_jax.errors import MissingExtra
 
 
 def need(what: str, *modules: str, extra: str = "experiments") -> None:
-  """Does nothing where the modules can be imported; imports none of them.
+  """Raises MissingExtra unless the modules can be imported. It imports none of them.
 
   Args:
-    what: who needs them, the beginning of the sentence.
-    modules: their top-level names, as they are imported.
-    extra: that brings them.
+    what: what needs the modules; the error message begins with it.
+    modules: their top-level import names.
+    extra: the extra of qnn_jax that installs them.
 
   Raises:
     MissingExtra: one of them is not installed.

@@ -11,13 +11,13 @@ from qnn_jax import living
 
 _TEMPORARY = ".tmp-"
 
-# What a file system says that has no hard links (FAT, many of FUSE, some of networks).
+# The errors of a file system without hard links (FAT, many FUSE and some network file systems).
 _NO_LINKS = {
   errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK,
   errno.EINVAL,
 }  # fmt: skip
 
-# Others may remove an empty folder just before something is put there, or a file that seemed left behind.
+# Another process may remove a folder while it is still empty, or a file that it takes for a leftover.
 _TRIES = 100
 
 
@@ -32,9 +32,9 @@ def atomic_write_bytes(
 
   Args:
     path: the file to write.
-    data: its whole new contents.
-    make_folder: whether to make its directory, which must exist otherwise; the directory's own must exist.
-    sync: whether it must survive a power cut.
+    data: the whole new contents of the file.
+    make_folder: whether to create the file's directory. The parent of that directory must exist.
+    sync: whether the file must survive a power cut.
 
   Raises:
     OSError: the file could not be written; its `filename` is `path`. What was at `path` before is
@@ -55,12 +55,15 @@ def atomic_write_bytes(
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-  """`atomic_write_bytes` of the text in UTF-8, its line ends as they are."""
+  """Writes the text in UTF-8 with `atomic_write_bytes`, without changing its line ends."""
   atomic_write_bytes(path, text.encode("utf-8"))
 
 
 def update_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """`atomic_write_bytes` unless that is what is there: a disk that cannot be written may be right."""
+  """Writes with `atomic_write_bytes`, but not if the file has these contents already.
+
+  So a read-only disk raises no error when its file is already right.
+  """
   with contextlib.suppress(OSError):
     if pathlib.Path(path).read_bytes() == data:
       return
@@ -70,13 +73,13 @@ def update_bytes(path: str | os.PathLike, data: bytes) -> None:
 def create_exclusively(
   path: str | os.PathLike, data: bytes, *, make_folder: bool = False, sync: bool = True
 ) -> bool:
-  """Puts `data` at `path` if nothing is there: of all processes that try, exactly one does.
+  """Creates the file `path` with `data` if it does not exist: of all processes that try, one succeeds.
 
-  It comes whole, as a hard link. On a file system without those it is created and then filled: a reader
-  there must wait a moment for a file that is empty or half written.
+  The complete file appears at once, as a hard link. A file system without hard links first creates the
+  file and then fills it: a reader there must wait a moment for a file that is empty or half written.
 
   Returns:
-    Whether it did; False if the name was taken.
+    True if this call created the file; False if it existed.
 
   Raises:
     OSError: the file could not be written; its `filename` is `path`.
@@ -101,7 +104,7 @@ def _link(whole, path, data, sync):
     os.link(whole, path)
     return True
   except FileExistsError:
-    # A network file system may ask twice, and say that the name was taken: by us.
+    # A network file system may repeat the request and report that the name exists: from our own request.
     return _links(whole) == 2
   except OSError as error:
     if error.errno not in _NO_LINKS:
@@ -128,7 +131,7 @@ def _links(path):
 
 @contextlib.contextmanager
 def _temporary(path, data, make_folder, sync):
-  """A file beside `path` with this content, gone in the end."""
+  """A temporary file beside `path` with this content; it is removed at the end."""
   if make_folder:
     path.parent.mkdir(exist_ok=True)
   # Not tempfile.mkstemp: its files are private to their owner, and colleagues share results.
@@ -154,16 +157,17 @@ def _named(path):
   try:
     yield
   except OSError as error:
-    if error.errno is not None:  # it names no file, or a temporary one
+    if error.errno is not None:  # the error names no file, or the temporary one
       error.filename, error.filename2 = str(path), None
     raise
 
 
 def remove_leftovers(folder: pathlib.Path, seconds: float) -> None:
-  """Removes temporary files of writers that are no more, and nothing else.
+  """Removes temporary files whose writers have died, and nothing else.
 
-  A dead process of this machine is told at once. Of others, a file counts as left behind that nobody has
-  written to for so many seconds, by the file system's own clock. Should its writer live on, it writes again.
+  A dead process of this machine is recognised at once. A file of another machine counts as a leftover
+  when nobody has written to it for `seconds`, by the file system's own clock. If its writer is alive
+  after all, it writes the file again.
   """
   left = []
   for name in _entries(folder):
@@ -180,9 +184,9 @@ def remove_leftovers(folder: pathlib.Path, seconds: float) -> None:
 def silent_files(
   folder: pathlib.Path, paths: Sequence[pathlib.Path], seconds: float
 ) -> list[pathlib.Path]:
-  """Those of these files in the folder that nobody has written to for so many seconds.
+  """The files among these that nobody has written to for `seconds`.
 
-  That is by the file system's own clock; none of them where it cannot be asked.
+  The time is that of the file system's own clock. Where that clock cannot be read the list is empty.
   """
   found: list[pathlib.Path] = []
   now = _clock(folder) if paths else None
@@ -203,7 +207,7 @@ def _entries(folder):
 
 
 def _clock(folder):
-  """The file system's time, which the time of a file just written is; None if none can be written."""
+  """The file system's time, read from a file just written; None if no file can be written."""
   try:
     with _temporary(folder / "clock", b"?", False, True) as path:
       return path.stat().st_mtime
@@ -212,7 +216,7 @@ def _clock(folder):
 
 
 def _remove(path):
-  with contextlib.suppress(OSError):  # another was quicker, or it is no file
+  with contextlib.suppress(OSError):  # another process was quicker, or the path is no file
     path.unlink()
 
 

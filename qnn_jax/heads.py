@@ -1,12 +1,12 @@
-"""The heads: which layers may end a network, by name, with their starts and their look in figures.
+"""The heads: the layers that may end a network, each with a name, its initializers and its plot style.
 
-Everything that takes a head's name looks it up here, and a new layer is told once:
+Everything that takes a head's name looks it up here. One call makes a new head known everywhere:
 
   register(Head("mine", MyLinear, {"kernel_init": as_drawn, "bias_init": as_drawn}, "Mine", "#E69F00"))
 
-A head whose layer has a size of its own, as the rank of lowrank, takes it behind a colon: "lowrank:8" is
-the head lowrank of rank 8, "lowrank" that of the layer's default. Wherever a head is chosen the one is
-a name as good as the other, and a table may have both.
+Some heads have a size, as lowrank has its rank. The size is written after a colon: "lowrank:8" is the
+head lowrank with rank 8, and "lowrank" is the head with the layer's default rank. Both are names of
+heads wherever one is chosen, and one table may have both.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from qnn_jax.errors import InputError
 from qnn_jax.initializers import Initializer, symmetrized, unit_directions
 
 Start = Callable[[Initializer], Initializer]
+"""A network's `param_init` -> the initializer of one parameter."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +29,17 @@ class Head:
   """A layer that may end a network.
 
   Attributes:
-    name: in configs, on the command line and in results.
-    layer: its class, called as `layer(in_features, out_features, rngs=rngs, ...)`.
-    starts: for every `..._init` argument of the layer, what a network's one `param_init` becomes in
-      it: `as_drawn`, or `initializers.symmetrized` for packed matrices.
-    title: in tables and figures.
-    colour: in figures.
-    marker: in figures, as matplotlib names it.
-    size: the layer's whole-number argument that "NAME:8" sets; "" for none.
-    arguments: of the layer beside its sizes and starts; `get` fills in what stands behind the colon.
-    conv: the class of its convolution, called as `nnx.Conv` and with `arguments`; None if it has none.
+    name: the name in configs, on the command line and in results.
+    layer: the layer's class, called as `layer(in_features, out_features, rngs=rngs, ...)`.
+    starts: a function for every `..._init` argument of the layer. It turns the network's `param_init`
+      into the initializer of that argument: `as_drawn`, or `initializers.symmetrized` for packed
+      matrices.
+    title: the name shown in tables and figures.
+    colour: the colour in figures, '#rrggbb'.
+    marker: the marker in figures, as matplotlib names it.
+    size: the integer argument of the layer that "NAME:8" sets; "" for none.
+    arguments: further keyword arguments of the layer; `get` adds the size given after the colon.
+    conv: the class of the head's convolution, called as `nnx.Conv` is, with `arguments`; None for none.
   """
 
   name: str
@@ -52,7 +54,7 @@ class Head:
 
 
 def as_drawn(init: Initializer) -> Initializer:
-  """The start of a parameter without a structure: the initializer itself."""
+  """Returns `init` itself: the initializer of a parameter that needs no structure."""
   return init
 
 
@@ -60,19 +62,19 @@ _HEADS: dict[str, Head] = {}
 
 
 def register(head: Head) -> None:
-  """Makes the head known everywhere.
+  """Makes the `head` known by its name everywhere that a head is chosen.
 
   Raises:
-    InputError: the name or the title is taken or missing; the name has a colon; the colour is no
-      '#rrggbb'; the layer or the convolution is no nnx class; or `starts` is not a function for each
-      of the layer's `..._init` arguments.
+    InputError: the name or the title is taken or missing; the name has a colon; the colour is not
+      '#rrggbb'; the layer or the convolution is not an nnx class; or `starts` does not have a function
+      for each of the layer's `..._init` arguments.
   """
   for field in ("name", "title"):
     if not isinstance(getattr(head, field), str) or not getattr(head, field):
       raise InputError(f"the head '{head.name}' is registered without a {field}")
   if ":" in head.name:
     raise InputError(
-      f"the head '{head.name}' must have a name without a colon: a size comes behind it"
+      f"the head '{head.name}' must have a name without a colon: a size is written after the colon"
     )
   if not isinstance(head.colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", head.colour):
     raise InputError(
@@ -117,10 +119,11 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Head:
-  """The head of that name, or of a name and a size, "lowrank:8".
+  """The head of that name. The name may have a size, as "lowrank:8" has.
 
-  Raises InputError, which lists the heads, if there is none, and for a size that is no whole number of at
-  least 1 or that the head does not have.
+  Raises:
+    InputError: no head has the name (the message lists the heads), the size is not a whole number of at
+      least 1, or the head has no size.
   """
   base, colon, size = name.partition(":") if isinstance(name, str) else (name, "", "")
   if not isinstance(base, str) or base not in _HEADS:
@@ -140,12 +143,15 @@ def get(name: str) -> Head:
 
 
 def title(name: str) -> str:
-  """A model's title in tables and figures; its name in capitals if no head has it."""
+  """A model's title in tables and figures. It is the name in capitals if no head has that name."""
   return get(name).title if known(name) else name.upper()
 
 
 def order(name: str) -> tuple[int, int, str]:
-  """Sort key of tables and legends: heads as registered, each in the order of its sizes, others behind."""
+  """The sort key of a model's `name` in tables and legends.
+
+  Heads come in the order of registration, those of one name by size. Other models come last.
+  """
   base, _, size = name.partition(":")
   if not known(name):
     return len(_HEADS), 0, name
@@ -162,7 +168,7 @@ def known(name: str) -> bool:
 
 
 def _init_arguments(layer: type) -> set[str]:
-  """The `..._init` arguments of a layer, those that it hands on to its base classes included."""
+  """The `..._init` arguments of a layer, including those that it passes on to its base classes."""
   found = set()
   for kind in layer.__mro__:
     # Of the function itself: an nnx class has the signature (*args, **kwargs).
@@ -175,7 +181,7 @@ def _init_arguments(layer: type) -> set[str]:
   return found
 
 
-# The colours are Okabe and Ito's, told apart with any colour vision; the markers help in grey.
+# The colours are Okabe and Ito's: they differ for any colour vision. The markers differ in grey print.
 _AFFINE = {"kernel_init": as_drawn, "bias_init": as_drawn}
 register(Head("ann", layers.AffineLinear, _AFFINE, "ANN", "#0072B2", "o", conv=nnx.Conv))
 register(

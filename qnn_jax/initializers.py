@@ -1,4 +1,4 @@
-"""Starting values for quadratic parameters, in the form of `jax.nn.initializers`."""
+"""Initializers for quadratic parameters, used as those of `jax.nn.initializers` are."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from qnn_jax import ops
 
 Initializer = Callable[..., jax.Array]
+"""(key, shape, dtype) -> array [*shape], as `jax.nn.initializers` has them."""
 
 
 def symmetric_uniform(scale: float) -> Initializer:
-  """U[-scale, scale): the start of every parameter that reproduces Table 4, at a scale of 0.01.
+  """Draws from U[-scale, scale). With a scale of 0.01 for every parameter it reproduces Table 4.
 
   >>> symmetric_uniform(0.01)(jax.random.key(0), (3, 4)).shape
   (3, 4)
@@ -29,14 +30,14 @@ STARTS: dict[str, Callable[..., Initializer]] = {
   "positive": jax.nn.initializers.uniform,
   "normal": jax.nn.initializers.normal,
 }
-"""Distributions of a start by name, each a function of its scale: U[-s, s), U[0, s), N(0, s^2)."""
+"""Initializers by name. Each is a function of a scale s: U[-s, s), U[0, s) and N(0, s^2)."""
 
 
 def symmetrized(init: Initializer) -> Initializer:
-  """Packed q [P, m] whose matrices are (Q + Q^T) / 2, Q [m, n, n] drawn by `init`.
+  """Initializes packed q [P, m]: `init` draws Q [m, n, n], and the matrices are (Q + Q^T) / 2.
 
-  The paper says that Q is symmetric, not how it starts; drawing the full matrix and averaging it
-  with its transpose is what reproduces Table 4.
+  The paper says that Q is symmetric but not how it is initialized. Drawing the full matrix and
+  averaging it with its transpose reproduces Table 4.
 
   >>> init = symmetrized(jax.nn.initializers.uniform(0.01))
   >>> init(jax.random.key(0), (6, 10)).shape  # ten neurons of three inputs
@@ -54,11 +55,11 @@ def symmetrized(init: Initializer) -> Initializer:
 
 
 def unit_directions(init: Initializer) -> Initializer:
-  """v [n, r, m] whose directions v[:, r, m] have length one, drawn by `init`, whatever its scale.
+  """Initializes v [n, r, m]: `init` draws it, and every direction v[:, r, m] is scaled to length one.
 
-  The start of the layer of low rank: its s alone says how much each square counts. Several axes of
-  inputs, as of a convolution's [*window, c, r, m], are one direction together. Directions drawn as
-  zero stay zero.
+  This is how the low-rank layer starts: the weight of each square is in its s alone. If v has several
+  axes of inputs, as a convolution's v [*window, c, r, m] has, all of them together are one direction.
+  A direction that is drawn as zero stays zero.
 
   >>> v = unit_directions(jax.nn.initializers.normal(0.01))(jax.random.key(0), (3, 2, 1))
   >>> bool(jax.numpy.allclose((v**2).sum(0), 1))
@@ -67,7 +68,7 @@ def unit_directions(init: Initializer) -> Initializer:
 
   def directions_init(key, shape, dtype=None, out_sharding=None):
     drawn = init(key, shape, *(() if dtype is None else (dtype,)))
-    # In at least float32: the small draws of a narrow start have squares below float16's least.
+    # In at least float32: the squares of small draws are below the smallest number of float16.
     wide = drawn.astype(jnp.promote_types(drawn.dtype, jnp.float32))
     length = jnp.linalg.norm(wide.reshape(-1, *shape[-2:]), axis=0)
     v = (wide / jnp.where(length == 0, 1, length)).astype(drawn.dtype)

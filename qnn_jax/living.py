@@ -1,6 +1,6 @@
-"""Whether the process that wrote a file is still there: for processes of this machine, told at once.
+"""Whether the process that wrote a file is still alive, for processes of this machine.
 
-No clock and no other machine is asked. What cannot be told counts as alive.
+The answer needs no clock and no other machine. A process of which nothing is known counts as alive.
 """
 
 import functools
@@ -15,9 +15,9 @@ class Process(NamedTuple):
   """A process, as a file names its writer.
 
   Attributes:
-    machine: what its number is of; "" where that cannot be told.
-    pid: its number.
-    started: when it began, in the system's ticks; None where that cannot be told.
+    machine: the machine whose process it is, see `machine`; "" if unknown.
+    pid: the process id.
+    started: when the process began, in the system's ticks; None if unknown.
   """
 
   machine: str
@@ -31,18 +31,18 @@ def this() -> Process:
 
 
 def machine() -> str:
-  """What process numbers are of: this host, boot, and namespaces of processes and of time.
+  """A name for what a process id is unique in: this host, boot, and its process and time namespaces.
 
-  Containers share a boot, and each has processes of its own; where ticks are counted from depends on
-  the namespace of time.
+  Containers share a boot but have process ids of their own. The time namespace sets where ticks are
+  counted from.
   """
   return _machine(os.getpid())
 
 
-@functools.lru_cache(maxsize=1)  # of this process: a fork has another number
+@functools.lru_cache(maxsize=1)  # per process: a fork has another pid
 def _machine(pid):
   try:
-    # In a new namespace whose /proc is still the old one's, numbers there are of other processes.
+    # In a new namespace /proc may still be that of the old one: its pids belong to other processes.
     if os.readlink("/proc/self") != str(pid):
       return ""
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
@@ -55,7 +55,7 @@ def _machine(pid):
 
 
 def tag() -> str:
-  """This process as a part of a file's name, for `of_tag`."""
+  """This process as a part of a file name, which `of_tag` reads."""
   return _tag(os.getpid())
 
 
@@ -66,7 +66,7 @@ def _tag(pid):
 
 
 def of_tag(text: str) -> Process | None:
-  """The process that `tag` was of; None if it is none of this machine, or unknown."""
+  """The process whose `tag` this is; None if it belongs to another machine or is unknown."""
   short, _, rest = text.partition("-")
   pid, _, started = rest.partition("-")
   here = machine()
@@ -76,7 +76,7 @@ def of_tag(text: str) -> Process | None:
 
 
 def is_dead(process: Process) -> bool:
-  """Whether it was a process of this machine that is no more."""
+  """Whether it is a process of this machine that has ended."""
   here = machine()
   if not here or process.machine != here or process.started is None:
     return False
@@ -85,7 +85,7 @@ def is_dead(process: Process) -> bool:
   except ProcessLookupError:
     return True
   except (OSError, OverflowError):
-    pass  # another user's, say
+    pass  # the process of another user, say
   now = _started(process.pid)  # /proc may hide other users' processes
   return now is not None and now != process.started
 
@@ -95,7 +95,7 @@ def _short(name):
 
 
 def _started(pid):
-  """When the process began; "" if it has ended and only its parent has not asked how; None if unknown."""
+  """When the process began; "" for a zombie (ended, not yet waited for by its parent); None if unknown."""
   try:
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     state, *rest = stat.rpartition(")")[2].split()

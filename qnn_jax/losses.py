@@ -1,7 +1,7 @@
 """Losses per sample: logits [..., C] and targets [..., C] -> loss [...].
 
-The mean or the sum over a batch is the caller's, as in optax. The activation that belongs to a loss
-is part of it: these take logits, so that a sigmoid that saturates costs no accuracy.
+The caller takes the mean or the sum over a batch, as in optax. The losses take logits and apply the
+activation themselves, so that a saturated sigmoid loses no precision.
 """
 
 from collections.abc import Callable
@@ -57,8 +57,8 @@ def half_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   """L = (yhat - y)^2 / 2, summed over the outputs: the backpropagation notes, 'Loss Fn'.
 
   Args:
-    outputs: [..., C] the network's outputs yhat, behind their activation.
-    targets: [..., C].
+    outputs: [..., C] the network's outputs yhat, after their activation.
+    targets: [..., C] the wanted outputs y.
 
   Returns:
     loss [...], in squared units of the targets.
@@ -72,7 +72,7 @@ def half_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   """Cross-entropy of mutually exclusive classes; logits and targets [..., C] -> loss [...] in nats.
 
-  Not in the papers: for a quadratic final layer in a network of one's own.
+  The papers do not have it. It is for a network of your own that ends in a quadratic layer.
 
   >>> round(softmax_cross_entropy(jnp.zeros(2), jnp.array([1.0, 0.0])).item(), 4)
   0.6931
@@ -81,21 +81,23 @@ def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 NAMES = ("softmax", "sigmoid")
+"""The names that `get` knows."""
 
 
 def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.Array], jax.Array]:
   """A classification loss by its name: (logits [..., C], labels) -> loss [...] in nats, float32 at least.
 
-  The labels are whole numbers [...] from 0 to C - 1, or rows [..., C], one-hot say; of a whole number
-  outside, the row is zero. Logits of 16 bits become float32 before the loss.
+  The labels are integers [...] from 0 to C - 1, or rows [..., C], one-hot for example. An integer outside
+  that range becomes a row of zeros. Logits of 16 bits are converted to float32 before the loss.
 
   Args:
-    name: "softmax", `softmax_cross_entropy`; "sigmoid", `sigmoid_cross_entropy`, the papers'.
-    label_smoothing: a, from 0 to below 1: labels y become (1 - a) y + a / C for softmax, and
-      (1 - a) y + a / 2 for sigmoid, where every class is a question by itself.
+    name: "softmax" for `softmax_cross_entropy`; "sigmoid" for `sigmoid_cross_entropy`, as in the papers.
+    label_smoothing: a, at least 0 and below 1. Labels y become (1 - a) y + a / C for softmax, and
+      (1 - a) y + a / 2 for sigmoid, whose classes are independent of each other.
 
   Raises:
-    InputError: an unknown name, a smoothing out of range; when called, labels of another shape.
+    InputError: the name is unknown, or the smoothing is out of range. The loss itself raises one for
+      labels of a wrong shape.
 
   >>> loss = get("softmax")
   >>> [round(nats, 4) for nats in loss(jnp.zeros((2, 4), jnp.bfloat16), jnp.array([0, 3])).tolist()]
@@ -104,7 +106,7 @@ def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.
   if name not in NAMES:
     raise InputError(f"unknown loss {name!r}; choose one of {', '.join(NAMES)}")
   if not 0 <= label_smoothing < 1:
-    raise InputError(f"label_smoothing must be from 0 to below 1, got {label_smoothing}")
+    raise InputError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
   form = softmax_cross_entropy if name == "softmax" else sigmoid_cross_entropy
 
   def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -116,8 +118,8 @@ def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.
       labels = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
     elif labels.shape != logits.shape:
       raise InputError(
-        f"the loss {name} needs whole numbers of the shape {logits.shape[:-1]} or rows {logits.shape} "
-        f"as labels, got {labels.dtype} {labels.shape}"
+        f"the loss {name} needs labels that are integers of the shape {logits.shape[:-1]} or rows of the "
+        f"shape {logits.shape}, got {labels.dtype} of the shape {labels.shape}"
       )
     targets = labels.astype(logits.dtype)
     if label_smoothing:
@@ -129,11 +131,10 @@ def get(name: str, *, label_smoothing: float = 0.0) -> Callable[[jax.Array, jax.
 
 
 def _same_shape(loss, outputs, targets):
-  """Both as arrays; InputError for what would otherwise be broadcast, say labels for targets."""
+  """Both as arrays. InputError if their shapes differ: they would be broadcast without notice."""
   outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
   if outputs.shape != targets.shape:
     raise InputError(
-      f"{loss}: targets have shape {targets.shape}, but {outputs.shape}, that of the outputs, "
-      "is needed"
+      f"{loss}: targets must have the shape of the outputs, {outputs.shape}, got {targets.shape}"
     )
   return outputs, targets

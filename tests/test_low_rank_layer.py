@@ -84,13 +84,13 @@ def test_what_is_not_one_full_layer_is_not_converted():
   stack = lambda make: nnx.vmap(make)(jax.random.split(jax.random.key(0), 2))
   of_full = stack(lambda key: QuadraticLinear(5, 3, rngs=nnx.Rngs(key)))
   of_low = stack(lambda key: LowRankQuadraticLinear(5, 3, rngs=nnx.Rngs(key)))
-  told = r"^kernel has the shape \(2, 5, 3\), that of a stack of layers: convert one of them"
+  told = r"^this is a stack of layers, with a kernel of the shape \(2, 5, 3\): convert one of them"
   with pytest.raises(InputError, match=told):
     LowRankQuadraticLinear.from_quadratic(of_full, 2)
   with pytest.raises(InputError, match=told):
     of_low.to_quadratic()
   for other in (HeavyLinear(5, 3, rngs=nnx.Rngs(0)), nnx.Linear(5, 3, rngs=nnx.Rngs(0)), X):
-    told = f"^from_quadratic converts a QuadraticLinear, and got {type(other).__name__}$"
+    told = f"^from_quadratic needs a QuadraticLinear, got {type(other).__name__}$"
     with pytest.raises(InputError, match=told):
       LowRankQuadraticLinear.from_quadratic(other, 2)
 

@@ -182,7 +182,7 @@ BAD = {
     {"c.*": "qnn", "c.1": "heavy"},
     r"^c.1 is to become 'qnn' by 'c.\*' and 'heavy' by 'c.1': let",
   ),
-  "a tuple": ({"t.*": "qnn"}, "^t.0 is an entry of a tuple, which cannot be changed: make the tup"),
+  "a tuple": ({"t.*": "qnn"}, "^t.0 is an entry of a tuple, which cannot be changed: use an nnx.List"),
   "no bias": (
     {"a": functools.partial(HeavyLinear, use_bias=False)},
     r"^a has a bias of the shape \(3,\), and the new HeavyLinear has None: a kind must keep",
@@ -193,7 +193,7 @@ BAD = {
   ),
   "an instance": (
     {"a": LORA},
-    "^a: a value of kinds is a layer that is made .* class, LoRALinear, or",
+    "^a: a value of kinds is a layer object; give the class LoRALinear instead, or",
   ),
 }
 
@@ -226,7 +226,7 @@ def test_a_bias_that_was_taken_away_stays_away():
 
 
 def test_rngs_must_be_rngs():
-  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, nnx.Rngs\(0\) say, got 0$"):
+  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, for example nnx.Rngs\(0\), got 0$"):
     qnn_jax.replace(nnx.List([linear()]), {"*": "lowrank"}, rngs=0)
 
 
@@ -241,7 +241,7 @@ def test_attention_is_told_why_not():
 def test_partials_that_say_the_same_agree():
   plainly = lambda cache: functools.partial(QuadraticLinear, cache=cache)
   model = nnx.List([linear()])
-  with pytest.raises(InputError, match="let one entry of kinds choose it"):
+  with pytest.raises(InputError, match="only one entry of kinds may choose it"):
     qnn_jax.replace(model, {"0": plainly(False), "*": plainly(True)})
   assert list(qnn_jax.replace(model, {"0": plainly(False), "*": plainly(False)})) == ["0"]
 
@@ -255,7 +255,7 @@ def test_two_entries_may_agree():
   "model, told",
   [
     (linear(), "the model is the Linear itself, which cannot be exchanged in place: pass a module"),
-    (nnx.state(linear()), "replace changes an nnx.Module, and got State$"),
+    (nnx.state(linear()), "replace needs an nnx.Module, got State$"),
     (nnx.Dict(norm=nnx.BatchNorm(3, rngs=nnx.Rngs(0))), "those that can be exchanged are: none$"),
   ],
   ids=["root", "state", "nothing"],

@@ -1,4 +1,4 @@
-"""The data, as arrays: any images with class labels, the six clusters of Table 3 and XOR."""
+"""Data sets as arrays: images with class labels, the six clusters of Table 3, and XOR."""
 
 from qnn_jax.datasets.clusters import Clusters, make_clusters
 from qnn_jax.datasets.images import Dataset, load_dataset

@@ -1,11 +1,12 @@
 """The array cache: a split's images and labels in one file, mapped into memory and checked by CRC-32s.
 
-The file: the images end to end; the labels, int32; a CRC-32 for each block of images and one for the
-labels; five 64-bit integers, which are the number of images, a picture's shape and the images in a block;
-a CRC-32 of those integers and of the CRC-32s before them. All numbers are little-endian.
+The file holds, in this order: the images; the labels, int32; a CRC-32 for each block of images and one
+for the labels; five 64-bit integers, which are the number of images, the shape of an image, and the
+number of images in a block; a CRC-32 of these integers and of the CRC-32s before them. All numbers are
+little-endian.
 
-A block is about a megabyte. It is checked when the first of its images is asked for, so a process that
-uses a part of a split reads no more than that part.
+A block is about a megabyte. It is checked when the first of its images is read, so that a process that
+uses a part of a split reads only that part.
 """
 
 import math
@@ -31,22 +32,22 @@ class Damaged(Exception):
 
 
 class Cache:
-  """A cache file that is open: labels in memory, images where they are.
+  """An open cache file: the labels are in memory, the images stay on disk.
 
   Attributes:
-    shape: a picture's.
+    shape: the shape of an image.
   """
 
   def __init__(self, path: Path, size: int):
-    """Opens it.
+    """Opens the file.
 
     Args:
       path: the file.
-      size: N, the number of images that it must have.
+      size: N, the number of images that the file must have.
 
     Raises:
-      OSError: it cannot be read.
-      Damaged: it is no cache of so many images, or is damaged behind them.
+      OSError: the file cannot be read.
+      Damaged: it is not a cache file of so many images, or the part after the images is damaged.
     """
     with path.open("rb") as stream:
       length = stream.seek(0, os.SEEK_END)
@@ -59,7 +60,7 @@ class Cache:
       self.shape: Shape = (shape[0], shape[1], shape[2])
       pixels = math.prod(shape)
       blocks = -(-count // self._block) if self._block else 0
-      start = count * pixels  # of the labels
+      start = count * pixels  # where the labels start
       if count != size or length != start + 4 * count + _CHECKSUM * (blocks + 1) + tail:
         raise Damaged
       stream.seek(start)
@@ -75,7 +76,7 @@ class Cache:
     self._checked = np.zeros(blocks, bool)
 
   def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices [B] -> images uint8 [B, h, w, c], labels int32 [B]; Damaged if some of them are."""
+    """Indices [B] -> images uint8 [B, h, w, c], labels int32 [B]. Raises Damaged if an image is damaged."""
     for block in np.unique(indices // self._block):
       if not self._checked[block]:
         part = self._images[block * self._block : (block + 1) * self._block]
@@ -90,18 +91,18 @@ class Cache:
 
 
 def write(path: Path, size: int, shape: Shape, read: Read) -> None:
-  """Writes the cache under a name of its own, then renames it: no reader sees half a file.
+  """Writes the cache file under a temporary name, then renames it: no reader sees half a file.
 
   Only a block of images is in memory at a time.
 
   Args:
-    path: the file; its folder is made.
+    path: the file; its folder is created.
     size: the number of images.
-    shape: a picture's.
-    read: decodes those of the indices asked for.
+    shape: the shape of an image.
+    read: decodes the images with the given indices.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")

@@ -1,4 +1,4 @@
-"""What the metadata of a prepared data set says, read as plain JSON: splits, images and class labels."""
+"""Reads the metadata of a prepared data set as plain JSON: its splits, images and class labels."""
 
 import dataclasses
 import json
@@ -16,21 +16,21 @@ class Damaged(Exception):
 
 
 class Unfit(Exception):
-  """The metadata is sound, but of no images with one class label each."""
+  """The metadata is sound, but the data set does not hold images with one class label each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-  """What it says.
+  """The metadata of a data set.
 
   Attributes:
-    files: the name with which the files of the records begin.
+    files: the beginning of the names of the record files.
     shards: split -> the number of records in each of its files.
-    templates: split -> TFDS's template of the names of its files.
-    shape: a picture's (height, width, channels), None where the metadata leaves it open.
-    class_names: one a class; their numbers, where TFDS has written no names.
-    image: the images' feature; a / stands between a feature and one within it.
-    label: the labels', likewise.
+    templates: split -> TFDS's template for the names of its files.
+    shape: (height, width, channels) of an image; None for a length that the metadata leaves open.
+    class_names: a name for each class; its number if TFDS has written no names.
+    image: the path of the image feature, with a / between a feature and one within it.
+    label: the path of the label feature.
   """
 
   files: str = ""
@@ -43,12 +43,12 @@ class Metadata:
 
   @property
   def classes(self) -> int:
-    """How many there are."""
+    """The number of classes."""
     return len(self.class_names)
 
   @property
   def sizes(self) -> dict[str, int]:
-    """Split -> how many images it has."""
+    """Split -> the number of its images."""
     return {split: sum(lengths) for split, lengths in self.shards.items()}
 
 
@@ -56,10 +56,10 @@ def read(folder: Path) -> Metadata:
   """Reads the metadata of one version of a data set.
 
   Args:
-    folder: with its files.
+    folder: the folder of that version.
 
   Returns:
-    What they say.
+    The metadata.
 
   Raises:
     Damaged: a file is missing, or is not as TFDS writes it.
@@ -88,7 +88,7 @@ def read(folder: Path) -> Metadata:
   if classes < 1:
     raise Unfit("its metadata does not say how many classes there are")
   if classes == 1:
-    raise Unfit("it has one class only, so there is nothing to tell apart")
+    raise Unfit("it has only one class, so there is nothing to classify")
   names = _class_names(folder, label, classes)
   return Metadata(name, shards, templates, shape, names, image, label)
 
@@ -107,7 +107,7 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _flat(feature: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-  """(path, feature) of all that are no dictionaries of features; records have them under these paths."""
+  """(path, feature) of every feature that is not a dictionary of features; records use these paths."""
   if not path or "featuresDict" in feature:
     for name, inner in feature["featuresDict"]["features"].items():
       yield from _flat(inner, f"{path}/{name}" if path else name)
@@ -116,9 +116,9 @@ def _flat(feature: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 
 def _supervised(info: dict[str, Any]) -> tuple[str | None, str | None]:
-  """The features that are input and target, as far as the metadata names them."""
+  """The features that are input and target, if the metadata names them."""
   keys = info.get("supervisedKeys", {})
-  if "input" in keys:  # as older versions of TFDS wrote them
+  if "input" in keys:  # the form of older versions of TFDS
     return keys["input"], keys.get("output")
   items = keys.get("tuple", {}).get("items", ())
   if len(items) < 2:
@@ -127,7 +127,7 @@ def _supervised(info: dict[str, Any]) -> tuple[str | None, str | None]:
 
 
 def _choose(flat: dict[str, dict], key: str | None, name: str, kind: str) -> str:
-  """The path of the one feature of a kind: the one of that key, or within it, or the one there is."""
+  """The path of the feature of a kind: the one with that key, or within it, or the only one."""
   inside = {
     path: feature
     for path, feature in flat.items()

@@ -1,4 +1,4 @@
-"""Data sets that TFDS has prepared: where they are, and what to say of those that cannot be read."""
+"""Finds the data sets that TFDS has prepared, and makes the errors for those that cannot be read."""
 
 import dataclasses
 import hashlib
@@ -14,8 +14,8 @@ _ROOT = Path(__file__).parents[2]  # of a checkout
 DEFAULT_DATA_DIR = _ROOT / "data" / "tfds"
 
 _KIND = (
-  "what is needed is uint8 images in grey, RGB or RGBA with one class label each, of one size unless "
-  "a resize brings them to one, (64, 64) say"
+  "use a data set of uint8 images in grey, RGB or RGBA, with one class label each, and of one size, or "
+  "give a resize, such as (64, 64)"
 )
 
 
@@ -26,8 +26,8 @@ class Prepared:
   Attributes:
     name: NAME or NAME/CONFIG.
     data_dir: the TFDS directory.
-    folder: of the version, within data_dir.
-    metadata: what it says of itself.
+    folder: the folder of the version, within data_dir.
+    metadata: its metadata.
   """
 
   name: str
@@ -36,7 +36,7 @@ class Prepared:
   metadata: _metadata.Metadata = _metadata.Metadata()
 
   def damaged(self, reason: str) -> InputError:
-    """The error for files that cannot be read: one sentence, whatever `reason` looks like."""
+    """The error for files that cannot be read, in one sentence; `reason` may have several lines."""
     reason = " ".join(reason.split()).rstrip(".").replace(". ", ", ")
     return InputError(
       f"cannot read {self.name} from {self.folder} ({reason}); "
@@ -44,12 +44,12 @@ class Prepared:
     )
 
   def unfit(self, reason: str) -> InputError:
-    """The error for a data set that is sound, but no images with class labels."""
+    """The error for a sound data set that does not hold images with class labels."""
     return InputError(f"cannot load {self.name} from {self.folder} ({reason}); {_KIND}")
 
 
 def as_path(what: str, value: str | os.PathLike) -> Path:
-  """The path, with a ~ replaced; InputError, naming it `what`, if it is none."""
+  """The value as a path, with ~ expanded. InputError, which calls it `what`, if it is not a path."""
   if not isinstance(value, str | os.PathLike):
     raise InputError(f"{what} must be a path, got {value!r}")
   return Path(os.path.expanduser(value))
@@ -60,13 +60,13 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
 
   Args:
     name: NAME or NAME/CONFIG.
-    data_dir: the TFDS directory; None for the checkout's.
+    data_dir: the TFDS directory; None for data/tfds of the checkout.
 
   Returns:
     The data set.
 
   Raises:
-    InputError: it is not there, is damaged, or is no data set of images with class labels.
+    InputError: the data set is missing or damaged, or does not hold images with class labels.
   """
   if not isinstance(name, str) or not re.fullmatch(
     r"[^./\\\0][^/\\\0]*(/[^./\\\0][^/\\\0]*)?", name
@@ -74,7 +74,7 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
     raise InputError(f"name must be the NAME or NAME/CONFIG of a TFDS data set, got {name!r}")
   if data_dir is None and not DEFAULT_DATA_DIR.is_dir():
     raise InputError(
-      f"no data_dir is given, and the package is in no checkout with a data/tfds; "
+      f"no data_dir is given, and the package is not in a checkout with data/tfds; "
       f"{remedy(name, Path('DIR'))}"
     )
   data_dir = DEFAULT_DATA_DIR if data_dir is None else as_path("data_dir", data_dir)
@@ -102,7 +102,7 @@ def find(name: str, data_dir: str | os.PathLike | None) -> Prepared:
 
 
 def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
-  """The end of an error's sentence: what would be right, and how to get there."""
+  """The end of an error message: what to do to get the data set."""
   # The script is in a checkout, not in the package.
   if (_ROOT / "scripts" / "prepare.py").is_file():
     command = f"python scripts/prepare.py {shlex.quote(name)}"
@@ -117,7 +117,7 @@ def remedy(name: str, data_dir: Path, overwrite: bool = False) -> str:
 
 
 def stored(prepared: Prepared) -> int:
-  """How many bytes the data set's files have."""
+  """The number of bytes in the data set's files."""
   try:
     return sum(path.stat().st_size for path in prepared.folder.iterdir() if path.is_file())
   except OSError as error:
@@ -126,7 +126,7 @@ def stored(prepared: Prepared) -> int:
 
 def digest(prepared: Prepared) -> str:
   """SHA-256 over the names and contents of the data set's files, in hexadecimal."""
-  found = hashlib.sha256(b"array cache 3")  # another format of the cache, another digest
+  found = hashlib.sha256(b"array cache 3")  # changes with the format of the cache
   try:
     for path in sorted(path for path in prepared.folder.iterdir() if path.is_file()):
       with path.open("rb") as stream:
@@ -139,7 +139,7 @@ def digest(prepared: Prepared) -> str:
 
 
 def _versions(folder: Path) -> dict[tuple[int, ...], Path]:
-  """(major, minor, patch) -> its folder; OSError if there is a folder that cannot be read."""
+  """(major, minor, patch) -> the folder of that version. OSError if a folder cannot be read."""
   if not folder.is_dir():
     return {}
   paths = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]

@@ -1,4 +1,4 @@
-"""One split of a prepared data set: from the array cache, or decoded from its records when asked for."""
+"""One split of a prepared data set, read from the array cache or decoded from its records."""
 
 import functools
 import logging
@@ -12,11 +12,11 @@ import numpy as np
 from qnn_jax import _extras
 from qnn_jax.datasets import _cache, _prepared
 
-CACHED_BYTES = 2 * 2**30  # decoded; splits larger than that are decoded when they are asked for
+CACHED_BYTES = 2 * 2**30  # larger decoded splits have no cache file: images are decoded when read
 
 
 class Reader(Protocol):
-  """What `_cache.Cache` and `_tfds.Records` are."""
+  """The interface of `_cache.Cache` and `_tfds.Records`."""
 
   shape: _cache.Shape
 
@@ -28,7 +28,7 @@ class Reader(Protocol):
 
 
 class Source:
-  """A split; a copy by pickle opens its files for itself, when it is first used."""
+  """A split. A copy by pickle opens its own files when it is first used."""
 
   def __init__(
     self,
@@ -38,18 +38,18 @@ class Source:
     folder: Path,
     limit: float,
   ):
-    """Opens the split's cache file; makes it if it is missing or damaged.
+    """Opens the split's cache file; creates it if it is missing or damaged.
 
     Args:
       prepared: the data set.
-      split: its name; it has images.
-      resize: (height, width) of pictures; None: as they are stored.
-      folder: of cache files.
-      limit: decoded bytes beyond which there is no cache file.
+      split: the name of a split that has images.
+      resize: (height, width) to resize images to; None for the stored size.
+      folder: the folder of cache files.
+      limit: splits with more decoded bytes than this have no cache file.
 
     Raises:
-      InputError: files are damaged, or the images are of several sizes.
-      MissingExtra: there is no cache file, and what decodes images is not installed.
+      InputError: files are damaged, or the images have several sizes.
+      MissingExtra: there is no cache file, and the packages that decode images are not installed.
     """
     self._prepared, self._split, self._resize, self._limit = prepared, split, resize, limit
     self._size = prepared.metadata.sizes[split]
@@ -62,7 +62,7 @@ class Source:
 
   @property
   def holds(self) -> tuple[Path, str]:
-    """Whose images these are: the folder of the data set, and the split."""
+    """The folder of the data set, and the split: equal for sources of the same images."""
     return self._prepared.folder, self._split
 
   def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ class Source:
 
   def _make(self) -> Reader:
     """Decodes the split into its cache file, unless it is large or the file cannot be written."""
-    # A cache hit does without all of these.
+    # A cache hit needs none of these packages.
     _extras.need(
       f"decoding {self._prepared.name}",
       *("tensorflow_datasets", "array_record", "importlib_resources", "PIL"),
@@ -108,12 +108,12 @@ class Source:
       return self._cached()
     except (OSError, _cache.Damaged) as error:
       _warn_once(
-        f"{self._prepared.name} is decoded anew each time, for its cache cannot be written: {error}"
+        f"{self._prepared.name} is decoded again each time, because its cache cannot be written: {error}"
       )
       return records
 
   def _cache_file(self, folder: Path) -> Path | None:
-    """None for a large split: to read all of its files for their digest would take minutes."""
+    """The cache file; None for a large split, whose files would take minutes to read for their digest."""
     metadata = self._prepared.metadata
     shape = metadata.shape if self._resize is None else (*self._resize, metadata.shape[2])
     decoded = self._size * math.prod(length or 1 for length in shape)
@@ -126,11 +126,11 @@ class Source:
 
 
 def cache_folder(cache_dir: str | os.PathLike | None) -> Path:
-  """The folder of cache files: as given, or the user's own."""
+  """The folder of cache files: the given one, or the user's cache folder."""
   if cache_dir is not None:
     return _prepared.as_path("cache_dir", cache_dir)
   base = os.environ.get("XDG_CACHE_HOME", "")
-  # The XDG rules: a relative path is to be ignored.
+  # By the XDG specification a relative path is ignored.
   return Path(os.path.expanduser(base if os.path.isabs(base) else "~/.cache")) / "qnn_jax"
 
 

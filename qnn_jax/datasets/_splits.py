@@ -1,7 +1,7 @@
-"""TFDS's notation of splits, "train[:90%]+test", made ranges of images.
+"""Parses TFDS's notation of splits, such as "train[:90%]+test", to ranges of images.
 
-TFDS has a parser, but half a package is imported for it: too slow for data that are in the cache.
-`tests/datasets/test_splits.py` compares the two.
+TFDS has a parser, but importing it takes too long for data that are in the cache.
+`tests/datasets/test_split_notation.py` compares the two.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from qnn_jax.errors import InputError
 
-Range = tuple[str, int, int]  # split, first image, the one behind the last
+Range = tuple[str, int, int]  # split, first image, last image + 1
 
 _PART = re.compile(r"(?P<name>[\w-]+)(\[(?P<slice>[\w%:.-]+)\])?")
 _BOUND = re.compile(r"((?P<value>-?\d+(\.\d+)?)(?P<unit>%|shard)?)?")
@@ -17,20 +17,21 @@ _FORMS = '"train", "train[:5000]", "train[90%:]" or "train+test"'
 
 
 def parse(spec: str, shards: Mapping[str, Sequence[int]]) -> tuple[Range, ...]:
-  """The images that a split's notation means.
+  """The ranges of images that a split's notation stands for.
 
   Percentages are rounded to the nearest image, as TFDS does by default.
 
   Args:
-    spec: NAME, NAME[FROM:TO], or several with a + between them; "all" is all there are. FROM and TO
-      count images, or percent with a %, or files with `shard`; negative ones count from the end.
+    spec: NAME, NAME[FROM:TO], or several of these joined by +; "all" stands for all splits. FROM and TO
+      are numbers of images, percentages with %, or numbers of files with `shard`; negative numbers count
+      from the end.
     shards: split -> the number of images in each of its files.
 
   Returns:
     (split, start, stop) of each part, in the order given; none is empty.
 
   Raises:
-    InputError: the notation is wrong, there is no such split, or it has no images.
+    InputError: the notation is wrong, the split does not exist, or it has no images.
   """
   if not isinstance(spec, str):
     raise InputError(f"split must be a string such as {_FORMS}, got {spec!r}")
@@ -58,10 +59,10 @@ def _range(part: str, spec: str, shards: Mapping[str, Sequence[int]]) -> Range:
 
 
 def _bounds(inner: str, spec: str, lengths: Sequence[int]) -> tuple[int, int]:
-  """Start and stop, either of which may be negative; `inner` is what stands between the brackets."""
+  """Start and stop, which may be negative, from the text `inner` between the brackets."""
   bounds = [_BOUND.fullmatch(bound) for bound in inner.split(":")]
   units = {bound["unit"] for bound in bounds if bound and bound["value"]}
-  one = len(bounds) == 1  # of shards alone
+  one = len(bounds) == 1  # only allowed for shards
   if (
     not all(bounds) or not units or len(bounds) > 2 or len(units) > 1 or one and units != {"shard"}
   ):
@@ -76,11 +77,11 @@ def _bounds(inner: str, spec: str, lengths: Sequence[int]) -> tuple[int, int]:
     stop = (stop or 0.0) + 1
   if unit == "%":
     if max(abs(start), abs(stop or 0)) > 100:
-      raise InputError(f"split {spec!r}: percentages are from -100 to 100")
+      raise InputError(f"split {spec!r}: percentages must be from -100 to 100")
     of = lambda value: round(value * size / 100)
     return of(start), size if stop is None else of(stop)
   if unit == "shard":
-    # As TFDS does it: an end of 0 is the end, and what is beyond it is left out without a word.
+    # As in TFDS: a stop of 0 is the end of the split, and a stop beyond the end is cut without an error.
     if stop is not None and stop <= 0:
       stop += len(lengths)
     return sum(lengths[: int(start)]), size if stop is None else sum(lengths[: int(stop)])

@@ -1,4 +1,4 @@
-"""Records read and decoded without TensorFlow: slow to import, so only a cache miss imports this module."""
+"""Reads and decodes records without TensorFlow. Slow to import, so only a cache miss imports this module."""
 
 import contextlib
 import dataclasses
@@ -16,12 +16,12 @@ from qnn_jax.errors import InputError
 
 @contextlib.contextmanager
 def quiet():
-  """Silences what TFDS and the libraries below it say about themselves while they are imported."""
+  """Silences the messages of TFDS and its libraries while they are imported."""
   logger = logging.get_absl_logger()
   disabled = logger.disabled
   with warnings.catch_warnings():
-    # Deprecations among third parties are no news for our user, nor a reason to fail for a program
-    # that treats warnings as errors.
+    # Deprecations in third-party code do not concern our user. A program that treats warnings as
+    # errors must not fail because of them.
     warnings.simplefilter("ignore")
     logger.disabled = True
     try:
@@ -38,12 +38,12 @@ with quiet():
   from tensorflow_datasets.proto import tf_example_pb2
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels -> Pillow's name for them
-_CHANNELS = {"1": 1, "L": 1, "RGBA": 4}  # of a picture where the metadata leaves it open; else 3
+_CHANNELS = {"1": 1, "L": 1, "RGBA": 4}  # by Pillow's mode, if the metadata leaves it open; else 3
 
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-  """One file of records, as `ArrayRecordDataSource` wants it told."""
+  """One file of records, in the form that `ArrayRecordDataSource` needs."""
 
   filename: str
   take: int
@@ -55,20 +55,20 @@ class _File:
 
 
 class Records:
-  """A split whose images are decoded when they are asked for; a copy by pickle opens its own files.
+  """A split whose images are decoded when they are read. A copy by pickle opens its own files.
 
   Attributes:
-    size: how many there are.
-    shape: of a picture, as it is read.
+    size: the number of images.
+    shape: the shape of an image as it is read.
   """
 
   def __init__(self, prepared: Prepared, split: str, resize: tuple[int, int] | None):
-    """Opens the files lazily; where the metadata leaves a picture's shape open, the first one tells it.
+    """Prepares to read; files are opened later. A shape that the metadata leaves open is that of image 0.
 
     Args:
       prepared: the data set.
-      split: its name.
-      resize: (height, width) of pictures; None: as they are stored.
+      split: the name of the split.
+      resize: (height, width) to resize images to; None for the stored size.
 
     Raises:
       InputError: the files are damaged.
@@ -99,14 +99,14 @@ class Records:
     self.shape: Shape = shape
 
   def check(self) -> None:
-    """Raises InputError if the files hold other numbers of records than the metadata says."""
+    """Raises InputError if the files do not hold as many records as the metadata says."""
     with self._told():
       readers = [ArrayRecordReader(file.filename) for file in self._files]
       stored = sum(reader.num_records() for reader in readers)
-      # A file that is damaged says so, with the reason, when it is read.
+      # Reading a damaged file raises an error with the reason.
       if stored != self.size and all(reader.ok() for reader in readers):
         raise ValueError(
-          f"its {self._split} split has {stored} images where its metadata says {self.size}"
+          f"its {self._split} split has {stored} images, but its metadata says {self.size}"
         )
 
   def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,10 +143,10 @@ class Records:
 
   @contextlib.contextmanager
   def _told(self):
-    """Makes one sentence of what goes wrong.
+    """Turns every error into one InputError.
 
-    A damaged directory shows itself as whatever the protobuf, array_record or Pillow readers happen to
-    raise: none of them promises a type.
+    For damaged files the protobuf, array_record and Pillow readers raise exceptions of many types: none
+    of them documents which.
     """
     try:
       yield
@@ -165,7 +165,7 @@ class Records:
     return values[0]
 
   def _image(self, example) -> np.ndarray:
-    """uint8 [h, w, c], in the colours and of the size that are asked for."""
+    """The image uint8 [h, w, c], converted to the wanted colours and size."""
     content = self._one(example, self._prepared.metadata.image, "bytes_list")
     with Image.open(io.BytesIO(content)) as image:
       if image.mode[:1] in ("I", "F"):

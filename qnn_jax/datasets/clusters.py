@@ -8,10 +8,10 @@ import numpy as np
 from qnn_jax.errors import InputError
 
 MEANS = np.array([(-16, 0), (-8, 0), (0, 0), (0, 10), (-8, 10), (-16, 10)], np.float64)
-"""[6, 2], in the order of Table 3: red, black, magenta, green, cyan, blue."""
+"""The centres [6, 2], in the order of Table 3: red, black, magenta, green, cyan, blue."""
 
 CORRELATIONS = np.array([-0.3, 0, 0.3, -0.3, 0, 0.3])
-"""[6] the off-diagonal entries of the covariances; every variance is 1."""
+"""The off-diagonal entries of the covariances, [6]; every variance is 1."""
 
 CLASSES = len(MEANS)
 
@@ -21,9 +21,9 @@ class Clusters(NamedTuple):
 
   Attributes:
     train_x: float32 [6 train, 2], in a random order, all classes mixed.
-    train_y: int32 [6 train], the class 0 to 5, in Table 3's order.
+    train_y: int32 [6 train], the classes 0 to 5, in the order of Table 3.
     test_x: float32 [6 test, 2], class by class.
-    test_y: int32 [6 test].
+    test_y: int32 [6 test], the classes.
   """
 
   train_x: np.ndarray
@@ -36,12 +36,12 @@ def make_clusters(seed: int, train: int = 2000, test: int = 500) -> Clusters:
   """Draws the data and the order of its training samples.
 
   Args:
-    seed: another seed, another draw and another order.
-    train: training pairs a class; the paper's 2,000.
-    test: test pairs a class; the paper's 500.
+    seed: the seed of the draw and of the order.
+    train: training samples for each class; 2,000 in the paper.
+    test: test samples for each class; 500 in the paper.
 
   Raises:
-    InputError: the seed is negative, a number of pairs is below 1, or one is no whole number.
+    InputError: the seed is negative, a number of samples is below 1, or one is not a whole number.
 
   Source: Table 3 and Section 6.1.
 
@@ -51,7 +51,7 @@ def make_clusters(seed: int, train: int = 2000, test: int = 500) -> Clusters:
   for name, value, least in (("seed", seed, 0), ("train", train, 1), ("test", test, 1)):
     if not _is_whole(value) or value < least:
       raise InputError(f"{name} must be a whole number from {least} up, got {value!r}")
-  # Streams of their own: more training pairs do not change the test pairs.
+  # Separate random streams: another number of training samples does not change the test samples.
   train_rng, test_rng, order_rng = np.random.default_rng(seed).spawn(3)
   train_x, train_y = _draw(train_rng, train)
   order = order_rng.permutation(len(train_y))

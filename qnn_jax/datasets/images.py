@@ -1,7 +1,8 @@
-"""Data sets of images with class labels, as arrays: whatever TFDS has prepared in array_record format.
+"""Data sets of images with class labels, as arrays, from what TFDS has prepared in array_record format.
 
-They are read without TensorFlow. Decoding images takes seconds, so the arrays are kept in cache files,
-and a process that finds them there imports no TFDS at all. A checkout has MNIST 3.0.1 in `data/tfds`.
+They are read without TensorFlow. Decoding the images takes seconds, so the arrays are kept in cache
+files. A process that finds its arrays there does not import TFDS. A checkout has MNIST 3.0.1 in
+`data/tfds`.
 """
 
 import os
@@ -18,13 +19,13 @@ class Dataset(NamedTuple):
   Labels are uint8, or int32 where there are more than 256 classes.
 
   Attributes:
-    train_images: uint8 [N, n], brightness 0 to 255, the picture's rows of pixels end to end; n is the
-      product of `shape`.
-    train_labels: [N], the class from 0 to classes - 1.
+    train_images: uint8 [N, n], brightness 0 to 255. An image is one row, its lines of pixels end to end;
+      n is the product of `shape`.
+    train_labels: [N], classes from 0 to classes - 1.
     test_images: uint8 [T, n].
     test_labels: [T].
-    classes: how many there are.
-    shape: of one picture, (height, width, channels).
+    classes: the number of classes.
+    shape: (height, width, channels) of an image.
     name: NAME or NAME/CONFIG.
   """
 
@@ -44,24 +45,24 @@ def load_dataset(
 ) -> Dataset:
   """Loads a data set, from the array cache if it has been decoded before.
 
-  The cache is found by what the data directory contains, checked by a checksum, and made again if
-  it is missing or damaged. Any number of processes may do so at once. Where it cannot be written,
-  the data set is decoded each time.
+  The name of the cache file is a digest of the data directory's contents. The cache is checked by
+  checksums, and made again if it is missing or damaged. Any number of processes may do this at once. If
+  the cache cannot be written, the data set is decoded each time.
 
   Args:
-    name: of any TFDS data set of images, all of one size, with one class label each, and the splits train
-      and test; `NAME/CONFIG` where it has configurations. The newest version that is there is loaded.
+    name: a TFDS data set of images of one size, with one class label each and the splits train and test;
+      `NAME/CONFIG` if it has configurations. The newest version in the directory is loaded.
     data_dir: a TFDS directory: the folder that holds `NAME/VERSION` or `NAME/CONFIG/VERSION`, in
       array_record format. By default `data/tfds` of the checkout that the package is in.
-    cache_dir: where the decoded arrays are kept, as large as they are, 55 MB for MNIST; by default
-      `$XDG_CACHE_HOME/qnn_jax`, or `~/.cache/qnn_jax`.
+    cache_dir: the folder for the decoded arrays (55 MB for MNIST); by default `$XDG_CACHE_HOME/qnn_jax`,
+      or `~/.cache/qnn_jax`.
 
   Returns:
     The training and the test set.
 
   Raises:
-    InputError: one sentence on what is missing, damaged, or no data set of this kind.
-    MissingExtra: the arrays are not in the cache, and what decodes them is not installed.
+    InputError: the data set is missing, damaged, or of another kind.
+    MissingExtra: the arrays are not in the cache, and the packages that decode them are not installed.
   """
   folder = _source.cache_folder(cache_dir)
   prepared = _prepared.find(name, data_dir)
@@ -73,7 +74,7 @@ def load_dataset(
   dtype = np.uint8 if classes <= 256 else np.int32
   arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
   shape = None
-  for split in ("test", "train"):  # Test first, which is smaller: fails sooner.
+  for split in ("test", "train"):  # test is smaller, so that errors come sooner
     source = _source.Source(prepared, split, None, folder, np.inf)
     shape = shape or source.shape
     if source.shape != shape:

@@ -1,4 +1,4 @@
-"""Any part of a data set, image by image or in batches: whatever TFDS has prepared in array_record format.
+"""Any part of a data set, read in batches, from what TFDS has prepared in array_record format.
 
 images = open_split("mnist", "train[:5000]")
 pixels, labels = images.batch(np.arange(64))  # uint8 [64, 28, 28, 1], int32 [64]
@@ -17,16 +17,16 @@ from qnn_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-  """What the metadata of a prepared data set says.
+  """The metadata of a prepared data set.
 
   Attributes:
     name: NAME or NAME/CONFIG.
-    version: of the data set, such as "3.0.1".
-    folder: the files of that version.
-    splits: split -> how many images it has.
-    shape: of a picture, (height, width, channels); None where it is left open.
-    classes: how many there are.
-    class_names: one a class; "0", "1", ..., where TFDS has written no names.
+    version: the version, such as "3.0.1".
+    folder: the folder of that version.
+    splits: split -> the number of its images.
+    shape: (height, width, channels) of an image; None for a length that the metadata leaves open.
+    classes: the number of classes.
+    class_names: a name for each class; "0", "1", ... if TFDS has written no names.
   """
 
   name: str
@@ -39,16 +39,17 @@ class Description:
 
 
 class Images:
-  """Images with class labels: read in any order, in constant memory, from any number of copies.
+  """Images with class labels, which can be read in any order in constant memory; `open_split` makes them.
 
-  A copy by pickle, such as another process gets, opens its files for itself.
+  It can be pickled for other processes. Each copy opens its own files.
 
   Attributes:
-    name: of the data set, NAME or NAME/CONFIG.
-    split: as it was asked for.
-    shape: of a picture, (height, width, channels).
-    classes: how many there are.
-    class_names: one a class.
+    name: the data set, NAME or NAME/CONFIG.
+    split: the notation that it was opened with.
+    shape: (height, width, channels) of an image.
+    classes: the number of classes.
+    class_names: a name for each class.
+    parts: what `__init__` joins: (source, first image, last image + 1) of each range.
   """
 
   def __init__(
@@ -58,13 +59,13 @@ class Images:
     class_names: tuple[str, ...],
     parts: Sequence[tuple[_source.Source, int, int]],
   ):
-    """Joins ranges of images; `open_split` makes them.
+    """Joins ranges of images.
 
     Args:
-      name: of the data set.
-      split: as it was asked for.
-      class_names: one a class.
-      parts: (source, first image, the one behind the last), all with pictures of one shape.
+      name: the data set.
+      split: the notation of the split.
+      class_names: a name for each class.
+      parts: (source, first image, last image + 1) of each range, with images of one shape.
     """
     self.name, self.split, self.class_names = name, split, class_names
     self.classes = len(class_names)
@@ -79,16 +80,16 @@ class Images:
     return f"Images({self.name!r}, {self.split!r}: {len(self)} of shape {self.shape}, {self.classes} classes)"
 
   def batch(self, indices: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The images at some places.
+    """The images with the given indices.
 
     Args:
       indices: [B], from 0 to N - 1 in any order.
 
     Returns:
-      (images uint8 [B, h, w, c], labels int32 [B]), which may be written into.
+      (images uint8 [B, h, w, c], labels int32 [B]); the arrays are writable.
 
     Raises:
-      InputError: the indices are no such list, an image cannot be read, or is of another size.
+      InputError: the indices are not such a list, or an image cannot be read or has another size.
     """
     given = np.asarray(indices)
     if given.size == 0:
@@ -101,7 +102,7 @@ class Images:
       wrong = given[(given < 0) | (given >= len(self))][0]
       raise InputError(f"indices must be from 0 to {len(self) - 1}, got {wrong}")
     of = np.searchsorted(self._ends, given, side="right")
-    if len(set(of.tolist())) == 1:  # as nearly always
+    if len(set(of.tolist())) == 1:  # nearly always so
       return self._read(of[0], given)
     images = np.empty((len(given), *self.shape), np.uint8)
     labels = np.empty(len(given), np.int32)
@@ -111,7 +112,7 @@ class Images:
     return images, labels
 
   def shared(self, other: "Images") -> int:
-    """How many images of this split, of one data set, are in the other as well."""
+    """The number of images of this split that are also in the `other`, a split of the same data set."""
     inside = 0
     for source, start, stop in self._parts:
       there = np.zeros(stop - start, bool)
@@ -122,7 +123,7 @@ class Images:
     return inside
 
   def labels(self) -> np.ndarray:
-    """All labels, int32 [N]; no image is decoded for them, but a large data set is read once."""
+    """All labels, int32 [N]. No image is decoded, but a large data set is read once for them."""
     return np.concatenate([source.labels()[start:stop] for source, start, stop in self._parts])
 
   def _read(self, part: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,17 +132,17 @@ class Images:
 
 
 def describe(name: str = "mnist", data_dir: str | os.PathLike | None = None) -> Description:
-  """Tells what a prepared data set is, from its metadata alone.
+  """Describes a prepared data set from its metadata alone.
 
   Args:
-    name: NAME or NAME/CONFIG; of its versions the newest is taken.
+    name: NAME or NAME/CONFIG; the newest version is used.
     data_dir: a TFDS directory; by default `data/tfds` of the checkout.
 
   Returns:
     Its splits, shape and classes.
 
   Raises:
-    InputError: it is missing, damaged, or no data set of images with class labels.
+    InputError: the data set is missing or damaged, or does not hold images with class labels.
 
   >>> describe("mnist").splits
   {'train': 60000, 'test': 10000}
@@ -170,25 +171,26 @@ def open_split(
 ) -> Images:
   """Opens a part of a data set.
 
-  A split of at most 2 GB when decoded is decoded once, into a cache file that later processes find by
-  what the data directory contains; it is mapped into memory, and checked by checksums. A larger one, and one
-  whose cache cannot be written, is decoded image by image when it is asked for. The numbers are the same.
+  A split of at most 2 GB when decoded is decoded once, into a cache file. Its name is a digest of the data
+  directory's contents, so that later processes find it. The file is mapped into memory and checked by
+  checksums. A larger split is decoded image by image when it is read, and so is a split whose cache
+  cannot be written. The numbers are the same.
 
   Args:
-    name: NAME or NAME/CONFIG; of its versions the newest is taken.
+    name: NAME or NAME/CONFIG; the newest version is used.
     split: in TFDS's notation: "train", "train[:5000]", "train[90%:]", "train+test", "all".
     data_dir: a TFDS directory: the folder that holds `NAME/VERSION` or `NAME/CONFIG/VERSION`, in
       array_record format. By default `data/tfds` of the checkout that the package is in.
-    resize: (height, width) that every picture is brought to, by Pillow's bilinear filter; needed where
-      pictures are of several sizes. None: as they are stored.
-    cache_dir: where cache files are kept; by default `$XDG_CACHE_HOME/qnn_jax`, or `~/.cache/qnn_jax`.
+    resize: (height, width) to which every image is resized by Pillow's bilinear filter; needed if the
+      images have several sizes. None for the stored size.
+    cache_dir: the folder of cache files; by default `$XDG_CACHE_HOME/qnn_jax`, or `~/.cache/qnn_jax`.
 
   Returns:
     The images.
 
   Raises:
-    InputError: one sentence on what is missing, damaged, or no data set of this kind.
-    MissingExtra: there is no cache file, and what decodes images is not installed.
+    InputError: the data set is missing, damaged, or of another kind.
+    MissingExtra: there is no cache file, and the packages that decode images are not installed.
   """
   size = _size(resize)
   folder = _source.cache_folder(cache_dir)

@@ -11,7 +11,7 @@ class Xor(NamedTuple):
   Attributes:
     x: float32 [4, 2], the corners of the square, -1 for false and 1 for true.
     bipolar: float32 [4], the targets as printed, -1 or 1.
-    targets: float32 [4], the same as the 0 or 1 that a sigmoid and (3) need.
+    targets: float32 [4], the same targets as 0 or 1, as a sigmoid and (3) need them.
   """
 
   x: np.ndarray

@@ -1,10 +1,11 @@
-"""A look inside quadratic layers, as arrays: matrices, eigenpairs, and the quadrics they draw.
+"""Looks inside quadratic layers: their matrices, eigenpairs, and the quadrics of their neurons, as arrays.
 
-Every neuron of a quadratic layer computes z = x^T Q x + w^T x + b, and the set z = 0, its decision
-boundary, is a quadric. The functions here take a layer of a model, of any kind of this package, or a
-fitted estimator of `qnn_jax.sklearn`, whose neurons are the rows of `quadratic_`. They return NumPy arrays in float64, computed on the host: they are for looking, not for training. What they say
-is about the parameters, whatever `dtype` and `precision` the layer computes in. Of a convolution, x
-is a patch, flattened as its kernel is: its n is k * ... * c.
+Every neuron of a quadratic layer computes z = x^T Q x + w^T x + b. The set z = 0 is its decision
+boundary, and it is a quadric. The functions take a layer of any kind of this package, or a fitted
+estimator of `qnn_jax.sklearn`, whose neurons are the rows of `quadratic_`. They return NumPy arrays in
+float64, computed on the host. They are for analysis, not for training. They read the parameters; the
+`dtype` and `precision` of the layer's computation do not matter. For a convolution x is a patch,
+flattened as its kernel is, with n = k * ... * c inputs.
 """
 
 from qnn_jax.inspect._kinds import CONICS, quadric_kind

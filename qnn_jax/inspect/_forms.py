@@ -1,4 +1,4 @@
-"""The three ways in which a neuron keeps its Q: a matrix, a few factors, a diagonal."""
+"""The three forms of a neuron's Q: a full matrix, a few factors, and a diagonal."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 class Axes(NamedTuple):
-  """z in the coordinates of Q's eigenvectors; `rest` is what of w lies beside them all.
+  """z in the coordinates of Q's eigenvectors.
 
   Attributes:
-    values: [r] eigenvalues; those that are not here are zero.
-    along: [r] w along the eigenvectors.
-    rest: the length of the part of w that is orthogonal to them.
+    values: [r] eigenvalues; all others are zero.
+    along: [r] the components of w along their eigenvectors.
+    rest: the length of the component of w that is orthogonal to these eigenvectors.
   """
 
   values: np.ndarray
@@ -28,11 +28,11 @@ class Form(Protocol):
   def eigenpairs(self, k: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The k eigenvalues of largest magnitude [k] and their eigenvectors [k, n].
 
-    None: all that the form does not say are zero.
+    With k None: all that the form does not know to be zero.
     """
 
   def axes(self, w: np.ndarray) -> Axes:
-    """w [n] beside the eigenvectors."""
+    """The eigenvalues, and w [n] in the coordinates of the eigenvectors."""
 
 
 class Dense(NamedTuple):
@@ -65,7 +65,7 @@ class Factors(NamedTuple):
   def eigenpairs(self, k):
     missing = max(0, (k or 0) - min(self.f.shape))
     if missing:
-      # Further columns, which Q does not use: what they add to the basis are eigenvectors of zero.
+      # Add columns that Q does not use: the basis vectors that they add are eigenvectors of zero.
       columns = np.random.default_rng(0).normal(size=(len(self.f), missing))
       more = Factors(np.hstack([self.f, columns]), np.pad(self.core, (0, missing)))
       return more.eigenpairs(k)
@@ -78,7 +78,7 @@ class Factors(NamedTuple):
     return Axes(values, inside @ vectors, float(np.linalg.norm(w - basis @ inside)))
 
   def _spectrum(self):
-    # F = U R makes Q = U (R C R^T) U^T: the eigenvalues of a small matrix, and zeros.
+    # With F = U R, Q = U (R C R^T) U^T: its eigenvalues are those of a small matrix, and zeros.
     basis, r = np.linalg.qr(self.f)
     values, vectors = np.linalg.eigh(r @ self.core @ r.T)
     return basis, values, vectors
@@ -103,7 +103,7 @@ class Diagonal(NamedTuple):
 
 
 def _leading(values, vectors, k):
-  """The first k by magnitude, each vector with its largest entry positive: a sign is free."""
+  """The first k by magnitude. The sign of a vector is free: its largest entry is made positive."""
   order = _by_magnitude(values)[:k]
   vectors = vectors[:, order].T
   largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], 1) if k != 0 else 1.0

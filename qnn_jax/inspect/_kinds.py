@@ -1,4 +1,4 @@
-"""What kind of quadric z = 0 is, in any number of dimensions."""
+"""The kind of the quadric z = 0, in any number of dimensions."""
 
 import math
 import numbers
@@ -12,7 +12,7 @@ CONICS = (
   "ellipse", "hyperbola", "parabola", "crossing lines", "parallel lines", "line", "point", "plane",
   "empty",
 )  # fmt: skip
-"""What a quadric of two inputs can be: the three conics, then what they degenerate to."""
+"""The kinds of quadrics of two inputs: the three conics, then the degenerate cases."""
 
 TOLERANCE = 1e-6
 
@@ -20,32 +20,34 @@ TOLERANCE = 1e-6
 def quadric_kind(q, w, b, tolerance: float = TOLERANCE) -> str:
   """The kind of the set x^T Q x + w^T x + b = 0, by the usual classification.
 
-  The numbers of positive and negative eigenvalues of Q decide, with two more questions. Has w a part
-  where Q vanishes? Then the set is parabolic. If not, what value is left once the squares are
-  completed around the centre? By the number of dimensions that the set bends in:
+  The kind depends on the numbers of positive and negative eigenvalues of Q, and on two more facts. If w
+  has a component in the null space of Q, the set is parabolic. Otherwise the squares are completed
+  around the centre, and the sign of the constant that is left decides. The names, by the number of
+  dimensions in which the set is curved:
 
       two        ellipse, hyperbola, parabola, crossing lines
       three up   ellipsoid, hyperboloid of one or of two sheets, elliptic or hyperbolic paraboloid,
-                 cone; of one sheet is every hyperboloid in one piece
+                 cone; every hyperboloid in one piece counts as 'of one sheet'
 
-  In a space of more dimensions it is the cylinder over that: 'elliptic cylinder' over an ellipse,
-  'cylinder over an ellipsoid', 'crossing planes'. What does not bend is 'parallel planes', a
-  'plane', 'line' or 'point', the whole 'space', or 'empty'; lines and planes of n - 1 dimensions
-  are 'hyperplane' from n = 4 on, other flat sets there 'flat of dimension 3'. A double plane is a
-  plane, a sphere an ellipsoid. For n = 1 there are 'two points', 'point', 'line' and 'empty', for
-  n = 2 those of `CONICS`.
+  In a space of more dimensions the set is a cylinder over one of these: 'elliptic cylinder' over an
+  ellipse, 'cylinder over an ellipsoid', 'crossing planes'. A set without curvature is 'parallel planes',
+  'plane', 'line', 'point', the whole 'space', or 'empty'. From n = 4 on a flat set of n - 1 dimensions
+  is a 'hyperplane', and other flat sets are named like 'flat of dimension 3'. A double plane is a plane,
+  and a sphere is an ellipsoid. For n = 1 the kinds are 'two points', 'point', 'line' and 'empty'; for
+  n = 2 they are those of `CONICS`.
 
   Args:
-    q: [n, n] symmetric.
-    w: [n].
-    b: a number.
-    tolerance: relative. An eigenvalue counts as zero below it times the largest; w's part where Q
-      vanishes, below it times |w|; the value that is left, below it times the sum of the magnitudes
-      that cancel in it.
+    q: [n, n], symmetric.
+    w: [n], the linear part.
+    b: the constant, a number.
+    tolerance: a relative tolerance. An eigenvalue counts as zero if it is below the tolerance times the
+      largest eigenvalue. The component of w in the null space counts as zero below the tolerance times
+      |w|. The constant that is left counts as zero below the tolerance times the sum of the magnitudes
+      of its terms.
 
   Raises:
-    InputError: a shape does not fit, Q is not symmetric, something is not finite, or the tolerance
-      is no finite number of at least 0.
+    InputError: a shape does not fit, Q is not symmetric, a number is not finite, or the tolerance is not
+      a finite number of at least 0.
 
   Source: Section 2, Fig. 1, for the plane.
 
@@ -60,7 +62,7 @@ def quadric_kind(q, w, b, tolerance: float = TOLERANCE) -> str:
 
 
 def check_tolerance(tolerance: float) -> None:
-  """InputError unless it is a finite number of at least 0."""
+  """InputError unless the tolerance is a finite number of at least 0."""
   right = isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool)
   if not (right and math.isfinite(tolerance) and tolerance >= 0):
     raise InputError(f"tolerance must be a finite number of at least 0, got {tolerance!r}")
@@ -81,7 +83,7 @@ def kind_of(axes: Axes, n: int, b: float, tolerance: float) -> str:
   if straight > tolerance * np.hypot(np.linalg.norm(along), straight):
     sort = "hyperbolic" if saddle else "elliptic"
     return _cylinder("parabola" if rank == 1 else f"{sort} paraboloid", rank + 1, n)
-  # sum_i values_i s_i^2 + left = 0 around the centre.
+  # The equation is sum_i values_i s_i^2 + left = 0 around the centre.
   left = _sign((b, *(-(along**2) / (4 * values))), tolerance)
   if left == 0:
     if not saddle:
@@ -100,7 +102,7 @@ def kind_of(axes: Axes, n: int, b: float, tolerance: float) -> str:
 
 
 def bending(values: np.ndarray, tolerance: float) -> np.ndarray:
-  """bool [r]: which eigenvalues do not count as zero."""
+  """Which eigenvalues do not count as zero, bool [r]."""
   largest = np.abs(values).max(initial=0)
   return (np.abs(values) > tolerance * largest) & (largest > 0)
 
@@ -109,7 +111,7 @@ _ADJECTIVES = {"ellipse": "elliptic", "hyperbola": "hyperbolic", "parabola": "pa
 
 
 def _cylinder(base: str, dimensions: int, n: int) -> str:
-  """The set of n dimensions that is `base` in so many of them, and straight in the others."""
+  """The name of a set in n dimensions that is `base` in some of them, and straight in the others."""
   if dimensions == n:
     return base
   if base in _ADJECTIVES:
@@ -128,7 +130,7 @@ def _hyperplanes(n: int) -> str:
 
 
 def _sign(terms: tuple[float, ...], tolerance: float) -> int:
-  """The sign of the terms' sum; 0 where they cancel but for rounding."""
+  """The sign of the terms' sum; 0 if they cancel except for rounding."""
   total = sum(terms)
   return 0 if abs(total) <= tolerance * sum(map(abs, terms)) else int(np.sign(total))
 
@@ -140,9 +142,7 @@ def _checked(q, w, b, tolerance):
       f"a quadric needs q [n, n], w [n] and a number b, got the shapes {q.shape}, {w.shape}, {b.shape}"
     )
   if not (np.isfinite(q).all() and np.isfinite(w).all() and np.isfinite(b)):
-    raise InputError(
-      "a quadric needs finite numbers, and there is a NaN or an infinity in q, w or b"
-    )
+    raise InputError("a quadric needs finite numbers, but q, w or b has a NaN or an infinity")
   i, j = np.unravel_index(np.abs(q - q.T).argmax(), q.shape)
   if abs(q[i, j] - q[j, i]) > tolerance * np.abs(q).max():
     raise InputError(

@@ -1,4 +1,4 @@
-"""The public functions: each goes through the neurons one by one, so that no more is made than asked."""
+"""The public functions. Each goes through the neurons one by one, to compute no more than is asked for."""
 
 import numbers
 from typing import NamedTuple
@@ -15,8 +15,8 @@ class Quadric(NamedTuple):
 
   Attributes:
     q: [m, n, n], symmetric.
-    w: [m, n].
-    b: [m].
+    w: [m, n], the linear parts.
+    b: [m], the constants.
   """
 
   q: np.ndarray
@@ -25,11 +25,11 @@ class Quadric(NamedTuple):
 
 
 class Eigenpairs(NamedTuple):
-  """Of every neuron's Q, by falling magnitude of the eigenvalues.
+  """Eigenvalues and eigenvectors of every neuron's Q, the largest magnitude first.
 
   Attributes:
-    values: [m, k].
-    vectors: [m, k, n], each of length 1, its largest entry positive.
+    values: [m, k], the eigenvalues.
+    vectors: [m, k, n], the eigenvectors, of length 1; the entry of largest magnitude is positive.
   """
 
   values: np.ndarray
@@ -37,18 +37,19 @@ class Eigenpairs(NamedTuple):
 
 
 def quadric(layer) -> Quadric:
-  """The polynomials that the neurons compute, written out.
+  """The coefficients of the polynomials that the neurons compute.
 
-  Of the reduced layer's (w^T x + b)(u^T x + c), q is (u w^T + w u^T) / 2, w is c w + b u and b is
-  b c. An `nnx.Linear` or `nnx.Conv` has q = 0. The result has m n^2 numbers: of 1,024 neurons of
-  1,024 inputs 8 GiB, where `eigenpairs` can do without.
+  For a reduced layer, (w^T x + b)(u^T x + c), the result's q is (u w^T + w u^T) / 2, its w is c w + b u,
+  and its b is b c. An `nnx.Linear` or `nnx.Conv` has q = 0. The result has m n^2 numbers: 8 GiB for
+  1,024 neurons of 1,024 inputs. `eigenpairs` can do without these matrices.
 
   Args:
     layer: one of this package's layers, `nnx.Linear`, `nnx.Conv`, or a fitted
       estimator of `qnn_jax.sklearn`.
 
   Raises:
-    InputError: anything else, a stack of layers, complex or abstract parameters.
+    InputError: the layer is anything else or a stack of layers, or its parameters are complex or
+      abstract.
 
   >>> from flax import nnx
   >>> from qnn_jax import QuadraticLinear
@@ -61,23 +62,23 @@ def quadric(layer) -> Quadric:
 
 
 def matrices(layer) -> np.ndarray:
-  """Q of every neuron, [m, n, n], symmetric to the last bit; see `quadric`."""
+  """Q of every neuron of a `layer`, [m, n, n], symmetric to the last bit; see `quadric`."""
   return np.stack([form.matrix() for form, _, _ in neurons(layer)])
 
 
 def eigenpairs(layer, k: int | None = None) -> Eigenpairs:
   """The k leading eigenpairs of every neuron's Q, by magnitude.
 
-  Where Q is of low rank, reduced or diagonal, no n x n matrix is made, unless k asks for more pairs
-  than may differ from zero.
+  For a low-rank, reduced or Heavy layer no n x n matrix is made, unless k asks for more pairs than can
+  have nonzero eigenvalues.
 
   Args:
     layer: as for `quadric`.
-    k: from 1 to n. None: all that may differ from zero, n of a full Q and of a Heavy layer, the rank
-      of a low-rank one, 2 of a reduced one, none of a linear one.
+    k: a number from 1 to n. None stands for all pairs whose eigenvalues can be nonzero: n for a full Q
+      and for a Heavy layer, the rank for a low-rank layer, 2 for a reduced and 0 for a linear one.
 
   Raises:
-    InputError: as `quadric`, or another k.
+    InputError: as for `quadric`, or k is out of range.
 
   >>> from flax import nnx
   >>> from qnn_jax import HeavyLinear
@@ -96,14 +97,15 @@ def eigenpairs(layer, k: int | None = None) -> Eigenpairs:
 
 
 def signatures(layer, tolerance: float = TOLERANCE) -> np.ndarray:
-  """How many eigenvalues of every neuron's Q are positive, negative and zero: int [m, 3].
+  """The numbers of positive, negative and zero eigenvalues of every neuron's Q: int [m, 3].
 
   Args:
     layer: as for `quadric`.
-    tolerance: an eigenvalue counts as zero below it times the largest of its neuron.
+    tolerance: an eigenvalue counts as zero if its magnitude is below the tolerance times the largest
+      magnitude of its neuron.
 
   Raises:
-    InputError: as `quadric`, or a tolerance that is no finite number of at least 0.
+    InputError: as for `quadric`, or the tolerance is not a finite number of at least 0.
   """
   check_tolerance(tolerance)
   counts = []
@@ -115,17 +117,17 @@ def signatures(layer, tolerance: float = TOLERANCE) -> np.ndarray:
 
 
 def kinds(layer, tolerance: float = TOLERANCE) -> np.ndarray:
-  """What kind of quadric every neuron's decision boundary z = 0 is: words [m], of `quadric_kind`.
+  """The kind of quadric of every neuron's decision boundary z = 0: names [m], see `quadric_kind`.
 
-  A trained full Q has no eigenvalue that is exactly zero: with the tolerance 0.01, say, a direction
-  counts as straight in which it bends a hundred times less than in the one where it bends most.
+  A trained full Q has no eigenvalue that is exactly zero. With a tolerance of 0.01, for example, the set
+  counts as straight in directions where it is curved less than a hundredth of the largest curvature.
 
   Args:
     layer: as for `quadric`.
     tolerance: as for `quadric_kind`.
 
   Raises:
-    InputError: as `quadric`, or a tolerance that is no finite number of at least 0.
+    InputError: as for `quadric`, or the tolerance is not a finite number of at least 0.
 
   >>> from flax import nnx
   >>> from qnn_jax import ReducedQuadraticLinear

@@ -1,4 +1,4 @@
-"""A layer's parameters, or an estimator's, as polynomials."""
+"""The polynomials of a layer's or an estimator's neurons, from its parameters."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,25 +18,25 @@ Neuron = tuple[Form, np.ndarray, float]
 
 
 def neurons(source: Any) -> Iterator[Neuron]:
-  """The polynomials of a layer's neurons, one after the other, in float64."""
+  """The polynomials of the neurons of a layer or estimator, one after the other, in float64."""
   for kind in type(source).__mro__:
-    # A subclass with a call of its own computes something else.
+    # A subclass with its own __call__ computes something else.
     if kind in _of_layer.registry and kind is not object:
       if type(source).__call__ is kind.__call__:
         return _of_layer(source)
       raise InputError(
-        f"what a {type(source).__name__} computes is not known here; look into the layers of this "
-        "package, nnx.Linear and nnx.Conv"
+        f"qnn_jax.inspect does not know what a {type(source).__name__} computes; pass a layer of this "
+        "package, an nnx.Linear or an nnx.Conv"
       )
   return _of_estimator(source)
 
 
 def _of_estimator(model) -> Iterator[Neuron]:
-  """Of one of `qnn_jax.sklearn`, told by its name: scikit-learn may not be there."""
+  """The neurons of an estimator, recognised by its class name: scikit-learn may not be installed."""
   if "QuadraticModel" not in {kind.__name__ for kind in type(model).__mro__}:
     raise InputError(
-      "look into a layer of this package, an nnx.Linear, an nnx.Conv or a fitted "
-      "QuadraticLogisticRegression or QuadraticRegressor, of a Pipeline its last step, pipeline[-1], "
+      "pass a layer of this package, an nnx.Linear, an nnx.Conv, or a fitted "
+      "QuadraticLogisticRegression or QuadraticRegressor (of a Pipeline its last step, pipeline[-1]), "
       f"not {type(model).__name__}"
     )
   if not hasattr(model, "quadratic_"):
@@ -92,7 +92,7 @@ def _(layer):
 
 
 def _with_affine(layer, form: Callable[[int, np.ndarray], Form]) -> Iterator[Neuron]:
-  """The neurons whose Q is `form(k, w)` and whose w and b are the kernel's and the bias's."""
+  """The neurons with Q = `form(k, w)`, and w and b from the kernel and the bias."""
   for k, (w, b) in enumerate(_affine(layer)):
     yield form(k, w), w, b
 
@@ -105,13 +105,13 @@ def _affine(layer) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def _columns(layer, name: str) -> np.ndarray:
-  """A parameter of the kernel's shape as [n, m], without what a mask hides."""
+  """A parameter of the kernel's shape as [n, m], with a convolution's mask applied."""
   value = _numbers(layer, name)
   return value.reshape(-1, value.shape[-1]) * _shown(layer)
 
 
 def _shown(layer) -> np.ndarray:
-  """What a convolution's mask leaves of every input of every neuron, [n, m]; else ones [1, m]."""
+  """A convolution's mask for every input and neuron, [n, m]; without a mask ones [1, m]."""
   mask = getattr(layer, "mask", None)
   return (
     np.ones((1, layer.out_features))
@@ -121,23 +121,21 @@ def _shown(layer) -> np.ndarray:
 
 
 def _numbers(layer, name: str) -> np.ndarray:
-  """A parameter as it is, checked: of one layer, and real numbers."""
+  """A parameter's values. InputError unless they are real, finite, and of a single layer."""
   value = getattr(layer, name).get_raw_value()
   if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
-    raise InputError(
-      f"{name} has no values to look at: look into a layer outside jax.jit and nnx.eval_shape"
-    )
+    raise InputError(f"{name} has no values: inspect a layer outside jax.jit and nnx.eval_shape")
   value = np.asarray(value)
   if np.iscomplexobj(value):
-    raise InputError(f"{name} is complex, and only a real Q has quadrics to look at")
+    raise InputError(f"{name} is complex, but only a layer with real parameters has quadrics")
   axes = 2 if isinstance(layer, nnx.Linear) else 2 + len(layer.kernel_size)
   if name == "kernel" and value.ndim != axes:
     raise InputError(
-      f"kernel has the shape {value.shape}, that of a stack of layers: look into one of them, "
+      f"this is a stack of layers, with a kernel of the shape {value.shape}: inspect one of them, "
       "jax.tree.map(lambda leaf: leaf[0], layer)"
     )
   if not np.isfinite(value).all():
-    raise InputError(f"{name} has a NaN or an infinity in it: there is no quadric to look at")
+    raise InputError(f"{name} has a NaN or an infinity, so that there is no quadric")
   return value
 
 

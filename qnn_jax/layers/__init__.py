@@ -1,20 +1,21 @@
 """Flax NNX layers over `qnn_jax.ops`, each a drop-in for `nnx.Linear` or `nnx.Conv`.
 
 Every `...Linear` is a subclass of `nnx.Linear`. It takes all arguments of `nnx.Linear`, has its
-attributes, `kernel` and `bias` among them, and adds parameters of its own. By default the quadratic
-part starts at zero (for the reduced form: one factor starts at one), so that a layer begins as the
-`nnx.Linear` that it takes the place of and learns its curvature. The same holds for every `...Conv`
-and `nnx.Conv`. The papers' start, every parameter from U[-0.01, 0.01), is
+attributes (`kernel` and `bias` among them), and adds parameters of its own. By default the quadratic
+part starts at zero (in the reduced form, one factor starts at one). So a new layer computes what the
+`nnx.Linear` in its place would compute, and learns its curvature in training. The same holds for every
+`...Conv` and `nnx.Conv`. For the papers' start, every parameter from U[-0.01, 0.01), see
 `models.Classifier(..., param_init=...)`.
 
-Keys: a layer takes those of its kernel and its bias from `rngs`, in this order, as `nnx.Linear` does.
-Every further parameter's is folded out of the kernel's (`further_key`), so that whatever is drawn
-behind the layer starts as it would behind an `nnx.Linear`.
+Keys: a layer takes the keys of its kernel and its bias from `rngs`, in this order, as `nnx.Linear` does.
+The keys of its further parameters are folded out of the kernel's key (`further_key`). So the layers
+after it get the same keys as after an `nnx.Linear`.
 
 With `derivative="closed_form"`, the default, a layer has the papers' backward pass and no forward
-mode: `jax.jvp`, `jacfwd` and `linearize` raise JAX's TypeError about custom_vjp. For those, take
-`derivative="autodiff"`; the numbers are the same. Where a `dot_general` or a `conv_general_dilated`
-is given, JAX differentiates its product, and the closed form covers the quadratic part.
+mode: `jax.jvp`, `jacfwd` and `linearize` raise JAX's TypeError about custom_vjp. For these use
+`derivative="autodiff"`, which gives the same numbers. If you pass your own `dot_general` or
+`conv_general_dilated`, JAX differentiates that product, and the closed form is used for the quadratic
+part only.
 """
 
 from qnn_jax.layers._affine import AffineLinear

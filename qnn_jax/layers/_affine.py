@@ -1,4 +1,4 @@
-"""The ordinary layer, with the papers' backward pass."""
+"""The ordinary affine layer, with the papers' backward pass."""
 
 from flax import nnx
 
@@ -12,7 +12,7 @@ class AffineLinear(Linear):
   Args:
     in_features: n, at least 1.
     out_features: m, at least 1.
-    rngs: source of the parameters' keys.
+    rngs: source of the parameters' random keys.
     linear: `derivative` (see `qnn_jax.layers`) and every other argument of `nnx.Linear`: use_bias, dtype,
       param_dtype, precision, kernel_init, bias_init, dot_general, promote_dtype,
       preferred_element_type, kernel_metadata, bias_metadata.
@@ -20,7 +20,7 @@ class AffineLinear(Linear):
   Called with x [..., n] it returns z [..., m]. Parameters: kernel [n, m], bias [m].
 
   Raises:
-    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+    InputError: a size is below 1, or the derivative is unknown. TypeError: an argument is unknown.
   """
 
   def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **linear):

@@ -1,4 +1,4 @@
-"""What the convolutions share: an `nnx.Conv` whose convolution is an op's."""
+"""The base class of the convolutions: an `nnx.Conv` that computes its outputs with an op."""
 
 import inspect
 import types
@@ -18,7 +18,7 @@ _CONV_ARGUMENTS = inspect.signature(nnx.Conv.__init__).parameters
 
 
 class Conv(nnx.Conv):
-  """What the convolutions share: an `nnx.Conv` whose convolution is an op's."""
+  """The base class of the convolutions: an `nnx.Conv` that computes its outputs with an op."""
 
   def _init_conv(
     self,
@@ -37,7 +37,7 @@ class Conv(nnx.Conv):
     name = type(self).__name__
     size = tuple(kernel_size) if isinstance(kernel_size, Iterable) else (kernel_size,)
     if not size:
-      raise InputError(f"{name}: kernel_size must have an axis at least, got {kernel_size!r}")
+      raise InputError(f"{name}: kernel_size must have at least one axis, got {kernel_size!r}")
     groups = feature_group_count
     numbers = {
       "in_features": in_features,
@@ -77,16 +77,18 @@ class Conv(nnx.Conv):
     return keys[0]
 
   def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
-    """inputs [..., *image, c] -> outputs [..., *places, m], laid out by `out_sharding` on Explicit axes.
+    """inputs [..., *image, c] -> outputs [..., *places, m], with `out_sharding` on Explicit axes.
 
-    This is `nnx.Conv`'s own call, its batch axes, padding, mask and dtypes: the op stands where its
-    convolution does. Raises InputError if the inputs do not have c channels.
+    `nnx.Conv`'s own call handles the batch axes, padding, mask and dtypes. It computes its convolution
+    with the op. Raises InputError if the inputs do not have c channels.
     """
     biases = []
 
     def promote_dtype(arrays, dtype=None):
       x, kernel, bias = self.promote_dtype(arrays, dtype=dtype)
-      biases.append(bias)  # nnx.Conv would add it last, and a factor of a reduced neuron has it
+      biases.append(
+        bias
+      )  # nnx.Conv would add it at the end; in a reduced neuron a factor contains it
       return x, kernel, bias
 
     def convolution(x, kernel, strides, padding, **options):
@@ -101,7 +103,7 @@ class Conv(nnx.Conv):
     return nnx.Conv.__call__(call, inputs, out_sharding)
 
   def _convolution(self, x, kernel, bias, strides, padding, options):
-    """What stands for `jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)` + bias."""
+    """Replaces `jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)` + bias."""
     ours = {
       "strides": strides,
       "padding": padding,
@@ -120,15 +122,15 @@ class Conv(nnx.Conv):
     return self._with_quadratic_part(_products.plus_bias(z, bias), x, ours)
 
   def _masked(self, param, mask=None):
-    """A quadratic parameter without what the mask hides, as `nnx.Conv` has it of its kernel."""
+    """A quadratic parameter with the mask applied, as `nnx.Conv` applies it to its kernel."""
     return param[...] if self.mask is None else param[...] * (self.mask if mask is None else mask)
 
   def _by_op(self, x, kernel, bias, options):
-    """The whole layer by its op; kernel and bias None for the quadratic part alone."""
+    """The layer's outputs, computed by its op. With kernel and bias None: the quadratic part alone."""
     raise NotImplementedError
 
   def _with_quadratic_part(self, affine, x, options):
-    """The layer's outputs, given those of its affine map."""
+    """The layer's outputs, given the outputs of its affine map."""
     (x,) = _products.wide(x)
     options = options | {"preferred_element_type": None}
     return _products.plus_form(affine, self._by_op(x, None, None, options))

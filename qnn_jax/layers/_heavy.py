@@ -13,15 +13,15 @@ class HeavyLinear(Linear):
   Args:
     in_features: n, at least 1.
     out_features: m, at least 1.
-    heavy_init: start of heavy_kernel [n, m]; zeros by default.
-    heavy_kernel_metadata: of heavy_kernel, as nnx.Linear's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    heavy_init: initializer of heavy_kernel [n, m]; zeros by default.
+    heavy_kernel_metadata: metadata of heavy_kernel, as nnx.Linear's kernel_metadata.
+    rngs: source of the parameters' random keys.
     linear: as in `AffineLinear`.
 
   Called with x [..., n] it returns z [..., m]. Parameters: heavy_kernel, kernel [n, m], bias [m].
 
   Raises:
-    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+    InputError: a size is below 1, or the derivative is unknown. TypeError: an argument is unknown.
   """
 
   def __init__(

@@ -9,28 +9,30 @@ from qnn_jax.layers._linear import NO_METADATA, ZEROS, Metadata, QuadraticParam,
 
 
 class HeavyConv(Conv):
-  """z_k = b_k + w_k^T p + h_k^T (p * p) for every patch p of k k c inputs: a convolution of x and one of x * x.
+  """z_k = b_k + w_k^T p + h_k^T (p * p) for every patch p of n = K c/g inputs.
+
+  It is the sum of a convolution of x and one of x * x. K is the number of positions in the window.
 
   Args:
     in_features: channels c, at least 1.
     out_features: neurons m, at least 1.
-    kernel_size: the window, a number for every axis of an image; a number alone for series.
-    strides: of the window, a number or one for each axis.
-    heavy_init: start of heavy_kernel, of the kernel's shape [*window, c/g, m]; zeros by default.
-    heavy_kernel_metadata: of heavy_kernel, as nnx.Conv's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    kernel_size: the window's length along every axis of an image; for series a single number will do.
+    strides: the window's steps, one number for all axes or one for each.
+    heavy_init: initializer of heavy_kernel [*window, c/g, m]; zeros by default.
+    heavy_kernel_metadata: metadata of heavy_kernel, as nnx.Conv's kernel_metadata.
+    rngs: source of the parameters' random keys.
     conv: `derivative` (see `qnn_jax.layers`) and every other argument of `nnx.Conv`: padding,
       input_dilation, kernel_dilation, feature_group_count g, use_bias, mask, dtype, param_dtype,
       precision, kernel_init, bias_init, conv_general_dilated, promote_dtype,
-      preferred_element_type, kernel_metadata, bias_metadata. A mask hides an input of a patch from
-      the quadratic part too.
+      preferred_element_type, kernel_metadata, bias_metadata. A mask that hides an input of the patch
+      hides it from the quadratic part too.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: heavy_kernel, kernel
   [*window, c/g, m], bias [m].
 
   Raises:
-    InputError: a size below 1, groups that do not divide the features, an unknown derivative.
-      TypeError: an unknown argument.
+    InputError: a size is below 1, the groups do not divide the features, or the derivative is unknown.
+      TypeError: an argument is unknown.
   """
 
   def __init__(

@@ -1,4 +1,4 @@
-"""What every layer shares: an `nnx.Linear` whose product is an op's, and the keys of what is added."""
+"""The base class of the linear layers: an `nnx.Linear` that computes its outputs with an op."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ KERNEL_INIT = jax.nn.initializers.lecun_normal()  # nnx.Linear's own
 ZEROS = jax.nn.initializers.zeros
 ONES = jax.nn.initializers.ones
 _LINEAR_ARGUMENTS = inspect.signature(nnx.Linear.__init__).parameters
-# What a call of a layer depends on beside its parameters.
+# The attributes, beside the parameters, that a layer's outputs depend on.
 _OF_THE_CALL = (
   "use_bias",
   "dtype",
@@ -34,19 +34,20 @@ NO_METADATA: Metadata = MappingProxyType({})
 
 
 class QuadraticParam(nnx.Param):
-  """A parameter that multiplies two inputs: q, heavy_kernel, u, v, s. An `nnx.Param` to every filter.
+  """A parameter that multiplies two inputs: q, heavy_kernel, u, v or s.
 
-  By this type alone `training.minibatch.quadratic_labels` tells such parameters from all others.
+  It is an `nnx.Param` for every filter. `training.minibatch.quadratic_labels` recognises the quadratic
+  parameters by this type.
   """
 
 
 def further_key(kernel_key: jax.Array, number: int) -> jax.Array:
-  """The key of a layer's parameter `number`, from 1, beside kernel and bias; never to change."""
+  """The key of a layer's further parameter `number`, counted from 1. Changing it changes all results."""
   return jax.random.fold_in(kernel_key, number)
 
 
 class Linear(nnx.Linear):
-  """What the layers share: an `nnx.Linear` whose product is an op's."""
+  """The base class of the linear layers: an `nnx.Linear` that computes its outputs with an op."""
 
   def _init_linear(
     self,
@@ -79,7 +80,7 @@ class Linear(nnx.Linear):
     return keys[0]
 
   def __call__(self, inputs: jax.Array, out_sharding=None) -> jax.Array:
-    """inputs [..., n] -> outputs [..., m], laid out by `out_sharding` on Explicit axes.
+    """inputs [..., n] -> outputs [..., m], with the sharding `out_sharding` on Explicit axes.
 
     Raises InputError if the inputs do not have n features.
     """
@@ -97,7 +98,7 @@ class Linear(nnx.Linear):
     return self._with_quadratic_part(affine, inputs, options)
 
   def _by_dot_general(self, inputs, kernel, bias, out_sharding):
-    """The affine map with the user's own product, called as `nnx.Linear` calls it."""
+    """The affine map with the user's own `dot_general`, called as `nnx.Linear` calls it."""
     preferred = self.preferred_element_type
     options = {} if preferred is None else {"preferred_element_type": preferred}
     axes = ((inputs.ndim - 1,), (0,)), ((), ())
@@ -107,29 +108,29 @@ class Linear(nnx.Linear):
     return _products.plus_bias(z, bias)
 
   def _by_op(self, x, kernel, bias, options):
-    """The whole layer by its op; kernel and bias None for the quadratic part alone."""
+    """The layer's outputs, computed by its op. With kernel and bias None: the quadratic part alone."""
     raise NotImplementedError
 
   def _with_quadratic_part(self, affine, x, options):
-    """The layer's outputs, given those of its affine map."""
+    """The layer's outputs, given the outputs of its affine map."""
     (x,) = _products.wide(x)
     options = options | {"preferred_element_type": None}
     return _products.plus_form(affine, self._by_op(x, None, None, options))
 
 
 def check_one_layer(layer: Linear) -> None:
-  """InputError for a stack of layers, as nnx.vmap makes it."""
+  """InputError if this is a stack of layers, as nnx.vmap makes it."""
   if layer.kernel.ndim != 2:
     raise InputError(
-      f"kernel has the shape {layer.kernel.shape}, that of a stack of layers: convert one of them, "
+      f"this is a stack of layers, with a kernel of the shape {layer.kernel.shape}: convert one of them, "
       "jax.tree.map(lambda leaf: leaf[0], layer)"
     )
 
 
 def with_affine_of(layer: Linear, make: Callable[..., Linear]) -> Any:
-  """Another layer, `make(in_features, out_features, ...)`, of the same affine map and the same call.
+  """A layer `make(in_features, out_features, ...)` with the same affine map and the same attributes.
 
-  Its kernel and bias are copies of the layer's, of their types, with their metadata.
+  Its kernel and bias are copies of the layer's, with their types and metadata.
   """
   arguments = {name: getattr(layer, name) for name in _OF_THE_CALL}
   arguments["use_bias"] = layer.bias is not None

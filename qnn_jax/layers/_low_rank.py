@@ -1,4 +1,4 @@
-"""The quadratic layer of low rank: few directions a neuron in the place of a whole matrix."""
+"""The low-rank quadratic layer: a neuron has a few directions instead of a full matrix."""
 
 import functools
 
@@ -27,25 +27,25 @@ _DIRECTIONS = unit_directions(jax.nn.initializers.normal(1.0))
 class LowRankQuadraticLinear(Linear):
   """z_k = b_k + w_k^T x + sum_r s_rk (v_rk^T x)^2: (24) with Q_k = sum_r s_rk v_rk v_rk^T.
 
-  n r + r numbers a neuron in the place of the n(n+1)/2 of a full Q_k, which is what `rank` = n can be;
-  above (n+1)/2 it has more numbers than that.
+  A neuron has n r + r numbers instead of the n(n+1)/2 of a full Q_k. With `rank` = n it can be any Q_k.
+  With a rank above n/2 it has more numbers than a full Q_k.
 
   Args:
     in_features: n, at least 1.
     out_features: m, at least 1.
-    rank: r, the squares of a neuron, at least 1.
-    v_init: start of v [n, r, m]; by default directions of unit length, all alike likely, so that v^T x
-      is of the size of x's entries. With v zero as well as s both would stay at zero.
-    s_init: start of s [r, m]; zeros by default, an `nnx.Linear`.
-    v_metadata, s_metadata: of v and s, as nnx.Linear's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    rank: r, the number of squares of a neuron, at least 1.
+    v_init: initializer of v [n, r, m]. By default directions of unit length, uniformly distributed, so
+      that v^T x is as large as the entries of x. If v and s were both zero, both would stay zero.
+    s_init: initializer of s [r, m]; zeros by default, so that the layer starts as an `nnx.Linear`.
+    v_metadata, s_metadata: metadata of v and s, as nnx.Linear's kernel_metadata.
+    rngs: source of the parameters' random keys.
     linear: as in `AffineLinear`.
 
   Called with x [..., n] it returns z [..., m]. Parameters: v [n, r, m], s [r, m], kernel [n, m],
   bias [m].
 
   Raises:
-    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+    InputError: a size is below 1, or the derivative is unknown. TypeError: an argument is unknown.
   """
 
   def __init__(
@@ -74,15 +74,15 @@ class LowRankQuadraticLinear(Linear):
 
   @classmethod
   def from_quadratic(cls, layer: QuadraticLinear, rank: int) -> "LowRankQuadraticLinear":
-    """The layer of that rank nearest to a full one, neuron by neuron: see `ops.to_low_rank`.
+    """The low-rank layer of this `rank` nearest to a full `layer`, neuron by neuron.
 
-    Kernel and bias are copies of the layer's, with their types and metadata; all else that a call
-    depends on is the layer's own.
+    See `ops.to_low_rank`. Kernel and bias are copies of the layer's, with their types and metadata. The
+    other attributes that the outputs depend on are those of the layer.
 
-    Raises InputError for anything but one `QuadraticLinear`, and if the rank is not in 1..n.
+    Raises InputError if the layer is not one `QuadraticLinear`, or if the rank is not in 1..n.
     """
     if not isinstance(layer, QuadraticLinear):
-      raise InputError(f"from_quadratic converts a QuadraticLinear, and got {type(layer).__name__}")
+      raise InputError(f"from_quadratic needs a QuadraticLinear, got {type(layer).__name__}")
     check_one_layer(layer)
     v, s = ops.to_low_rank(layer.q[...], rank)
     make = functools.partial(cls, rank=rank, v_init=lambda *_: v, s_init=lambda *_: s)

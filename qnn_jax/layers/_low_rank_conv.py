@@ -1,4 +1,4 @@
-"""The quadratic layer of low rank as a convolution."""
+"""The low-rank quadratic layer as a convolution."""
 
 import jax
 from flax import nnx
@@ -13,30 +13,30 @@ _DIRECTIONS = unit_directions(jax.nn.initializers.normal(1.0))
 
 
 class LowRankQuadraticConv(Conv):
-  """z_k = b_k + w_k^T p + sum_r s_rk (v_rk^T p)^2 for every patch p of n = k k c/g inputs.
+  """z_k = b_k + w_k^T p + sum_r s_rk (v_rk^T p)^2 for every patch p of n = K c/g inputs.
 
-  One convolution to r m channels, squared and summed: r n + r numbers a neuron in the place of the
-  n(n+1)/2 of a full Q_k.
+  It is one convolution to r m channels, whose squares are summed. A neuron has r n + r numbers instead
+  of the n(n+1)/2 of a full Q_k. K is the number of positions in the window.
 
   Args:
     in_features: channels c, at least 1.
     out_features: neurons m, at least 1.
-    kernel_size: the window, a number for every axis of an image; a number alone for series.
-    strides: of the window, a number or one for each axis.
-    rank: r, the squares of a neuron, at least 1.
-    v_init: start of v [*window, c/g, r, m]; by default directions of unit length, as in
+    kernel_size: the window's length along every axis of an image; for series a single number will do.
+    strides: the window's steps, one number for all axes or one for each.
+    rank: r, the number of squares of a neuron, at least 1.
+    v_init: initializer of v [*window, c/g, r, m]; by default directions of unit length, as in
       `LowRankQuadraticLinear`.
-    s_init: start of s [r, m]; zeros by default, an `nnx.Conv`.
-    v_metadata, s_metadata: of v and s, as nnx.Conv's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    s_init: initializer of s [r, m]; zeros by default, so that the layer starts as an `nnx.Conv`.
+    v_metadata, s_metadata: metadata of v and s, as nnx.Conv's kernel_metadata.
+    rngs: source of the parameters' random keys.
     conv: as in `HeavyConv`.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: v [*window, c/g, r, m],
   s [r, m], kernel [*window, c/g, m], bias [m].
 
   Raises:
-    InputError: a size below 1, groups that do not divide the features, an unknown derivative.
-      TypeError: an unknown argument.
+    InputError: a size is below 1, the groups do not divide the features, or the derivative is unknown.
+      TypeError: an argument is unknown.
   """
 
   def __init__(

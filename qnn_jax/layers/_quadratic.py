@@ -1,4 +1,4 @@
-"""The layer of the paper's QNN: a symmetric matrix a neuron, its upper triangle packed."""
+"""The layer of the paper's QNN: every neuron has a symmetric matrix, stored as its packed upper triangle."""
 
 from flax import nnx
 
@@ -13,18 +13,18 @@ class QuadraticLinear(Linear):
   Args:
     in_features: n, at least 1.
     out_features: m, at least 1.
-    q_init: start of q [P, m], P = n(n+1)/2, the packed upper triangles; zeros by default. For
+    q_init: initializer of q [P, m], P = n(n+1)/2, the packed upper triangles; zeros by default. For
       random matrices wrap any initializer in `initializers.symmetrized`.
-    q_metadata: of q, as nnx.Linear's kernel_metadata is of the kernel.
-    cache: keep V, B n m numbers for a batch of B, for the backward pass; False makes it anew
-      there, for more time. See `ops.quadratic`.
-    rngs: source of the parameters' keys.
+    q_metadata: metadata of q, as nnx.Linear's kernel_metadata.
+    cache: whether to keep V, B n m numbers for a batch of B, for the backward pass. With False the
+      backward pass computes V again, which takes more time. See `ops.quadratic`.
+    rngs: source of the parameters' random keys.
     linear: as in `AffineLinear`.
 
   Called with x [..., n] it returns z [..., m]. Parameters: q [P, m], kernel [n, m], bias [m].
 
   Raises:
-    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+    InputError: a size is below 1, or the derivative is unknown. TypeError: an argument is unknown.
   """
 
   def __init__(

@@ -1,4 +1,4 @@
-"""The layer of the paper's QNN as a convolution: a symmetric matrix a neuron, of the patch it sees."""
+"""The layer of the paper's QNN as a convolution: every neuron has a symmetric matrix for its patch."""
 
 import math
 
@@ -12,32 +12,34 @@ from qnn_jax.layers._linear import NO_METADATA, ZEROS, Metadata, QuadraticParam,
 
 
 class QuadraticConv(Conv):
-  """z_k = b_k + w_k^T p + p^T Q_k p for every patch p of n = k k c/g inputs, Q_k symmetric.
+  """z_k = b_k + w_k^T p + p^T Q_k p for every patch p of n = K c/g inputs, Q_k symmetric.
 
-  Memory: a neuron has n(n+1)/2 numbers of Q beside the kernel's n: 10,440 beside 144 for 3 x 3 on 16
-  channels, 334,080 for 32 neurons, 1.3 MB in float32. Of the patches, k k times the inputs, and of Q p,
-  n numbers for every output, a thousand patches' are there at a time, at least an image's, and the
-  backward pass makes them anew; on a mesh, in a batch of unknown size and with derivative="autodiff" all
-  are. See `ops.quadratic_conv`. Where that is too much, `LowRankQuadraticConv` has r n + r.
+  K is the number of positions in the window. Memory: a neuron has n(n+1)/2 numbers in Q, beside n in its
+  kernel. For windows of 3 x 3 on 16 channels these are 10,440 beside 144; 32 neurons have 334,080 numbers
+  in q, 1.3 MB in float32. The patches have K times the numbers of the inputs, and Q p has n numbers for
+  every output. They are computed for a thousand patches at a time (at least one image), and again in
+  the backward pass. On a mesh, for a batch of unknown size and with derivative="autodiff", all patches
+  are in memory at once. See `ops.quadratic_conv`. `LowRankQuadraticConv` needs less: r n + r numbers a
+  neuron.
 
   Args:
     in_features: channels c, at least 1.
     out_features: neurons m, at least 1.
-    kernel_size: the window, a number for every axis of an image; a number alone for series.
-    strides: of the window, a number or one for each axis.
-    q_init: start of q [P, m], P = n(n+1)/2, the packed upper triangles, a patch's inputs in the order of
-      `kernel.reshape(n, m)`; zeros by default. For random matrices wrap any initializer in
+    kernel_size: the window's length along every axis of an image; for series a single number will do.
+    strides: the window's steps, one number for all axes or one for each.
+    q_init: initializer of q [P, m], P = n(n+1)/2, the packed upper triangles; zeros by default. The inputs
+      of a patch have the order of `kernel.reshape(n, m)`. For random matrices wrap any initializer in
       `initializers.symmetrized`.
-    q_metadata: of q, as nnx.Conv's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
-    conv: as in `HeavyConv`. A mask hides q_ij unless it shows the inputs i and j both.
+    q_metadata: metadata of q, as nnx.Conv's kernel_metadata.
+    rngs: source of the parameters' random keys.
+    conv: as in `HeavyConv`. A mask that hides input i or input j hides q_ij.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: q [P, m], kernel
   [*window, c/g, m], bias [m].
 
   Raises:
-    InputError: a size below 1, groups that do not divide the features, an unknown derivative.
-      TypeError: an unknown argument.
+    InputError: a size is below 1, the groups do not divide the features, or the derivative is unknown.
+      TypeError: an argument is unknown.
   """
 
   def __init__(

@@ -22,16 +22,17 @@ class ReducedQuadraticLinear(Linear):
   Args:
     in_features: n, at least 1.
     out_features: m, at least 1.
-    u_init, c_init: starts of u [n, m] and c [m]; zeros and ones by default, a factor of one.
-    u_metadata, c_metadata: of u and c, as nnx.Linear's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    u_init, c_init: initializers of u [n, m] and c [m]; zeros and ones by default, so that the second
+      factor starts at one.
+    u_metadata, c_metadata: metadata of u and c, as nnx.Linear's kernel_metadata.
+    rngs: source of the parameters' random keys.
     linear: as in `AffineLinear`. use_bias=False leaves out the bias and keeps c.
 
-  Called with x [..., n] it returns z [..., m]. Parameters: kernel, u [n, m] and bias, c [m]; the
-  paper's W^T, U^T, b and c.
+  Called with x [..., n] it returns z [..., m]. Parameters: kernel, u [n, m] and bias, c [m]. They are
+  the paper's W^T, U^T, b and c.
 
   Raises:
-    InputError: a size below 1, an unknown derivative. TypeError: an unknown argument.
+    InputError: a size is below 1, or the derivative is unknown. TypeError: an argument is unknown.
   """
 
   def __init__(
@@ -56,7 +57,7 @@ class ReducedQuadraticLinear(Linear):
     return ops.reduced_quadratic(x, kernel, bias, u, c, **options)
 
   def _with_quadratic_part(self, affine, x, options):
-    # As the op does: a float16's product, and its derivative, in float32.
+    # As the op does: for float16 the product and its derivative are computed in float32.
     x, u, c = _products.wide(x, *(param[...].astype(x.dtype) for param in (self.u, self.c)))
     options = options | {"preferred_element_type": None}
     wide_affine, second = _products.alike(affine, ops.affine(x, u, c, **options))

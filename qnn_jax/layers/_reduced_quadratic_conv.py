@@ -1,4 +1,4 @@
-"""The layer of the paper's RPQNN as a convolution: a product of two."""
+"""The layer of the paper's RPQNN as a convolution: the product of two convolutions."""
 
 from flax import nnx
 
@@ -10,24 +10,25 @@ from qnn_jax.ops import _products
 
 
 class ReducedQuadraticConv(Conv):
-  """z_k = (w_k^T p + b_k)(u_k^T p + c_k) for every patch p of k k c inputs: a product of two convolutions.
+  """z_k = (w_k^T p + b_k)(u_k^T p + c_k) for every patch p: the product of two convolutions.
 
   Args:
     in_features: channels c, at least 1.
     out_features: neurons m, at least 1.
-    kernel_size: the window, a number for every axis of an image; a number alone for series.
-    strides: of the window, a number or one for each axis.
-    u_init, c_init: starts of u [*window, c/g, m] and c [m]; zeros and ones by default, a factor of one.
-    u_metadata, c_metadata: of u and c, as nnx.Conv's kernel_metadata is of the kernel.
-    rngs: source of the parameters' keys.
+    kernel_size: the window's length along every axis of an image; for series a single number will do.
+    strides: the window's steps, one number for all axes or one for each.
+    u_init, c_init: initializers of u [*window, c/g, m] and c [m]; zeros and ones by default, so that the
+      second factor starts at one.
+    u_metadata, c_metadata: metadata of u and c, as nnx.Conv's kernel_metadata.
+    rngs: source of the parameters' random keys.
     conv: as in `HeavyConv`. use_bias=False leaves out the bias and keeps c.
 
   Called with x [..., *image, c] it returns z [..., *places, m]. Parameters: kernel, u
   [*window, c/g, m] and bias, c [m].
 
   Raises:
-    InputError: a size below 1, groups that do not divide the features, an unknown derivative.
-      TypeError: an unknown argument.
+    InputError: a size is below 1, the groups do not divide the features, or the derivative is unknown.
+      TypeError: an argument is unknown.
   """
 
   def __init__(
@@ -55,7 +56,7 @@ class ReducedQuadraticConv(Conv):
     return ops.reduced_quadratic_conv(x, kernel, bias, u, c, **options)
 
   def _with_quadratic_part(self, affine, x, options):
-    # As the op does: a float16's product, and its derivative, in float32.
+    # As the op does: for float16 the product and its derivative are computed in float32.
     u, c = self._masked(self.u).astype(x.dtype), self.c[...].astype(x.dtype)
     x, u, c = _products.wide(x, u, c)
     options = options | {"preferred_element_type": None}

@@ -1,8 +1,8 @@
 """Networks whose layers are chosen by name: the papers' classifier, a CNN, and both from a config.
 
-`Classifier` and `ConvNet` are modules like any other. `Network` says in a few values which of them with
-which sizes, `build` makes it for a data set's images, and `matched` finds the width that gives it a
-wanted number of parameters. `register` gives a network of your own a name.
+`Classifier` and `ConvNet` are ordinary NNX modules. A `Network` describes one of them in a few values.
+`build` makes the module that a `Network` describes, for the images of a data set. `matched` finds the
+width at which a network has a given number of parameters. `register` gives a network of your own a name.
 """
 
 from qnn_jax.models._build import (

@@ -1,4 +1,4 @@
-"""A network as a config says it, the module that it stands for, and how many parameters that has."""
+"""A network as a config describes it, the module that it describes, and its number of parameters."""
 
 import dataclasses
 import functools
@@ -20,19 +20,19 @@ Make = Callable[..., nnx.Module]
 
 _OWN: dict[str, Make] = {}
 _KINDS = ("mlp", "cnn")
-NEAR = 0.02  # how far a count may be from the wanted one, as a part of it
+NEAR = 0.02  # the largest relative difference from the wanted number of parameters
 _WIDEST = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-  """A network but for what the data say: the arguments of an `Mlp` or a `ConvNet`.
+  """A network, except for what the data decide: the arguments of an `Mlp` or a `ConvNet`.
 
   Attributes:
-    kind: "mlp", images as rows of numbers; "cnn"; or one that was registered.
-    hidden, head, hidden_kind, activation: of both.
-    channels, conv_kind, kernel_size, pool: of a CNN; an MLP does without them.
-    parameters: how many the whole is to have; `matched` then chooses the last width. 0: as it is.
+    kind: "mlp", which sees images as rows of numbers; "cnn"; or the name of a registered network.
+    hidden, head, hidden_kind, activation: arguments of both kinds.
+    channels, conv_kind, kernel_size, pool: arguments of a CNN; an MLP ignores them.
+    parameters: the wanted number of parameters, for which `matched` chooses the last width; 0 for any.
   """
 
   kind: str
@@ -62,16 +62,16 @@ class Network:
 
 
 def register(kind: str, make: Make) -> None:
-  """Makes a network of your own known by a name, wherever a `Network` has its kind.
+  """Registers a network of your own: its name is then a `kind` of `Network`.
 
   Args:
-    kind: its name, none of this package's own; one of yours is replaced.
-    make: `make(network, image_shape, classes, *, dtype, param_dtype, rngs)`, which returns a module of
-      images [B, h, w, c] -> logits [B, classes]. It takes of the `Network` what it has a use for,
-      its `head` with `make_layer` say.
+    kind: the name. It must not be one of this package's; registering a name again replaces your network.
+    make: `make(network, image_shape, classes, *, dtype, param_dtype, rngs)`. It returns a module that
+      takes images [B, h, w, c] and returns logits [B, classes]. It may use any field of the `Network`,
+      for example its `head` with `make_layer`.
 
   Raises:
-    InputError: the name is this package's, or no text, or make is no function.
+    InputError: the name is one of this package's or not a string, or make is not a function.
   """
   if not isinstance(kind, str) or not kind or kind in _KINDS:
     raise InputError(
@@ -83,7 +83,7 @@ def register(kind: str, make: Make) -> None:
 
 
 def kinds() -> tuple[str, ...]:
-  """Every kind of network that there is, this package's first."""
+  """Every kind of network, this package's first, then the registered ones."""
   return (*_KINDS, *_OWN)
 
 
@@ -96,15 +96,15 @@ def build(
   param_dtype=jnp.float32,
   rngs: nnx.Rngs,
 ) -> nnx.Module:
-  """The module of a network: images [..., h, w, c] -> logits [..., classes].
+  """Makes the module of a network: images [..., h, w, c] -> logits [..., classes].
 
   Args:
-    network: what to build; one with a number of parameters is `matched` first.
-    image_shape: (h, w, c).
-    classes: outputs.
-    dtype: of the computation, say jnp.bfloat16; None: as the parameters and images are.
-    param_dtype: of the parameters.
-    rngs: source of the parameters' keys.
+    network: the network to build. If it has a number of `parameters`, it is `matched` first.
+    image_shape: (h, w, c) of an image.
+    classes: number of outputs.
+    dtype: dtype of the computation, for example jnp.bfloat16; None for that of parameters and images.
+    param_dtype: dtype of the parameters.
+    rngs: source of the parameters' random keys.
 
   Raises:
     InputError: as `Mlp`, `ConvNet` and `matched`.
@@ -132,18 +132,24 @@ def build(
 def described(
   network: Network, image_shape: Sequence[int], classes: int, *, param_dtype=jnp.float32
 ) -> dict[str, Any]:
-  """All that `build` needs, as JSON can hold it: a row's `network`, for `sweeps.trained.load_model`."""
+  """The arguments of `build` as a dict that JSON can hold: the `network` of a row.
+
+  `sweeps.trained.load_model` builds the module from it.
+
+  Args:
+    network, image_shape, classes, dtype, param_dtype: as in `build`.
+  """
   sizes = {"image_shape": list(image_shape), "classes": classes}
   fields = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(network).items()}
   return fields | sizes | {"dtype": jnp.dtype(param_dtype).name}
 
 
 def count_parameters(module: nnx.Module | Callable[[], nnx.Module]) -> int:
-  """How many numbers a module has in its `nnx.Param`s.
+  """The number of numbers in a module's `nnx.Param`s.
 
   Args:
-    module: a module, an abstract one of `nnx.eval_shape`, or a function that makes one: of that
-      nothing is allocated.
+    module: a module, an abstract module from `nnx.eval_shape`, or a function that makes a module. For a
+      function no memory is allocated.
 
   >>> from qnn_jax import QuadraticLinear
   >>> count_parameters(lambda: QuadraticLinear(1000, 10, rngs=nnx.Rngs(0)))
@@ -155,22 +161,22 @@ def count_parameters(module: nnx.Module | Callable[[], nnx.Module]) -> int:
 
 
 def matched(network: Network, image_shape: Sequence[int], classes: int) -> Network:
-  """The network whose last width is such that it has as nearly as possible `parameters` parameters.
+  """Chooses the last width of a network so that it has as nearly as possible `parameters` parameters.
 
-  What is chosen is the last of `hidden`, whatever it was before; without hidden layers the last of
-  `channels`. The counts are those of the modules themselves, so that any layer will do whose
-  parameters become more with its width.
+  The last entry of `hidden` is replaced, or the last of `channels` if there are no hidden layers. The
+  parameters are counted in the modules themselves. So this works for any layer that has more parameters
+  the wider it is.
 
   Args:
-    network: with `parameters` above 0.
-    image_shape: (h, w, c).
-    classes: outputs.
+    network: a network with `parameters` above 0.
+    image_shape: (h, w, c) of an image.
+    classes: number of outputs.
 
   Returns:
-    The same network with its width chosen and `parameters` 0, for there is nothing left to choose.
+    The same network with the width chosen and `parameters` set to 0.
 
   Raises:
-    InputError: no width comes within 2 %, or there is no width to choose: a single layer.
+    InputError: no width gives a number within 2 %, or the network is a single layer without a width.
 
   >>> wide = matched(Network("mlp", hidden=(1,), head="qnn", parameters=28_000), (28, 28, 1), 10)
   >>> wide.hidden, count_parameters(lambda: build(wide, (28, 28, 1), 10, rngs=nnx.Rngs(0)))
@@ -178,13 +184,13 @@ def matched(network: Network, image_shape: Sequence[int], classes: int) -> Netwo
   """
   wanted = network.parameters
   if wanted < 1:
-    raise InputError(f"to match a network it must have parameters above 0, got {wanted}")
+    raise InputError(f"a network to match must have parameters above 0, got {wanted}")
   field = "hidden" if network.hidden or network.kind == "mlp" else "channels"
   before = getattr(network, field)
   if not before:
     raise InputError(
       f"an {network.kind} without {field} has no width that could be chosen for {wanted} parameters; "
-      f"give it {field}, (1,) say"
+      f"give it {field}, such as (1,)"
     )
 
   def of_width(width: int) -> Network:

@@ -1,4 +1,4 @@
-"""The papers' classifier: sigmoid hidden layer(s) and a final layer chosen by name."""
+"""The papers' classifier: sigmoid hidden layers and a final layer chosen by name."""
 
 import math
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from qnn_jax.models import _layer
 
 
 class Classifier(nnx.Module):
-  """Hidden layer(s), sigmoid ones, and a head: x [..., in_features] -> logits [..., classes].
+  """Sigmoid hidden layers and a head: x [..., in_features] -> logits [..., classes].
 
-  The network of Section 6.2. The output's sigmoid belongs to the loss
-  (`losses.sigmoid_cross_entropy`), so that what comes out are logits.
+  This is the network of Section 6.2. The loss (`losses.sigmoid_cross_entropy`) applies the sigmoid of
+  the outputs, so that the network returns logits.
 
   Args:
-    in_features: inputs, 784 for MNIST.
-    hidden: neurons of the hidden layer, or of each hidden layer in turn; each at least 1. () for none:
-      a single layer, the head.
-    classes: outputs.
+    in_features: number of inputs, 784 for MNIST.
+    hidden: neurons of the hidden layer, or of each hidden layer in turn; each at least 1. With () the
+      network is a single layer, the head.
+    classes: number of outputs.
     head: kind of the last layer: ann, qnn, rpqnn, heavy, lowrank, lowrank:8 (of rank 8), or another that
       `heads` knows.
-    hidden_kind: kind of the hidden layers, one name for all or one a layer; ann in the papers.
-    param_init: start of every parameter of every layer, `initializers.symmetric_uniform(0.01)` for
-      Table 4; None leaves each layer its own start.
-    activation: behind every hidden layer, one of `models.ACTIVATIONS`.
+    hidden_kind: kind of the hidden layers, one name for all or one for each; ann in the papers.
+    param_init: initializer of every parameter of every layer, `initializers.symmetric_uniform(0.01)` for
+      Table 4. With None each layer uses its own initializers.
+    activation: activation after every hidden layer, one of `models.ACTIVATIONS`.
     dtype, param_dtype: as in the layers.
-    rngs: source of the parameters' keys.
+    rngs: source of the parameters' random keys.
 
   Raises:
-    InputError: unknown head or activation, a size below 1.
+    InputError: the head or the activation is unknown, or a size is below 1.
   """
 
   def __init__(
@@ -71,7 +71,7 @@ class Classifier(nnx.Module):
     return self.tail(self.layers[0](x))
 
   def tail(self, z: jax.Array) -> jax.Array:
-    """Everything behind the first layer's total input: z^1 [..., hidden[0]] -> logits."""
+    """The network after its first layer's total input: z [..., h] -> logits [..., classes], h = hidden[0]."""
     activation = _layer.activation(self.activation)
     for layer in self.layers[1:]:
       z = layer(activation(z))
@@ -83,10 +83,10 @@ class Mlp(Classifier):
 
   Args:
     image_shape: (h, w, c); the layers see an image as h w c inputs.
-    hidden, classes, head, others: as in `Classifier`.
+    hidden, classes, head, rngs, others: as in `Classifier`.
 
   Raises:
-    InputError: as in `Classifier`, and images of another shape.
+    InputError: as in `Classifier`; and, when called, images of another shape.
   """
 
   def __init__(

@@ -1,4 +1,4 @@
-"""A small CNN: convolutions with pooling, hidden layers and a head, each of a kind chosen by name."""
+"""A small CNN: convolutions with pooling, hidden layers and a head, whose kinds are chosen by name."""
 
 import math
 from collections.abc import Sequence
@@ -12,30 +12,30 @@ from qnn_jax.models._classifier import Classifier
 
 
 class ConvNet(nnx.Module):
-  """Convolutions and a classifier behind them: images [..., h, w, c] -> logits [..., classes].
+  """Convolutions followed by a classifier: images [..., h, w, c] -> logits [..., classes].
 
-  Behind each convolution stand the activation and a max pooling, behind each hidden layer the
-  activation. A convolution has stride 1 and padding 'SAME', so that the pooling alone makes images
-  smaller: h and w are divided by `pool`, and what is left over at the end is dropped.
+  Each convolution is followed by the activation and a max pooling, each hidden layer by the
+  activation. A convolution has stride 1 and padding 'SAME', so that only the pooling makes images
+  smaller: h and w are divided by `pool`, and pixels left over at the end are dropped.
 
   Args:
-    image_shape: (h, w, c).
-    channels: of each convolution in turn, at least one convolution.
-    hidden: neurons of the hidden layer, or of each in turn; () for none.
-    classes: outputs.
+    image_shape: (h, w, c) of an image.
+    channels: channels of each convolution in turn; at least one convolution.
+    hidden: neurons of the hidden layer, or of each hidden layer in turn; () for none.
+    classes: number of outputs.
     head: kind of the last layer, any that `heads` knows: ann, qnn, rpqnn, heavy, lowrank:8.
-    conv_kind: kind of the convolutions, one name for all or one each; ann is `nnx.Conv`.
-    hidden_kind: kind of the hidden layers, likewise.
-    kernel_size: of every convolution, in pixels; odd or even.
-    pool: pixels a side that a pooling makes one of; 1 for none.
+    conv_kind: kind of the convolutions, one name for all or one for each; ann is `nnx.Conv`.
+    hidden_kind: kind of the hidden layers, one name for all or one for each.
+    kernel_size: side of every convolution's window, in pixels; odd or even.
+    pool: side of the pooling window, in pixels; 1 for no pooling.
     activation: one of `models.ACTIVATIONS`.
-    dtype: of the computation, say jnp.bfloat16; None: as the parameters and images are.
-    param_dtype: of the parameters.
-    rngs: source of the parameters' keys.
+    dtype: dtype of the computation, for example jnp.bfloat16; None for that of parameters and images.
+    param_dtype: dtype of the parameters.
+    rngs: source of the parameters' random keys.
 
   Raises:
-    InputError: a size below 1; more poolings than the image has pixels for; an unknown head or
-      activation, or a head without a convolution; and images of another shape.
+    InputError: a size is below 1; the image has too few pixels for the poolings; the head or the
+      activation is unknown, or the head has no convolution; and, when called, images of another shape.
   """
 
   def __init__(
@@ -58,15 +58,15 @@ class ConvNet(nnx.Module):
     self.image_shape = h, w, c = _layer.image_sizes(image_shape)
     channels = _layer.widths("channels", channels)
     if not channels:
-      raise InputError("channels must have a number for each convolution, (16, 32) say, got ()")
+      raise InputError("channels must have a number for each convolution, such as (16, 32), got ()")
     conv_kinds = _layer.kinds("conv_kind", conv_kind, "channels", channels)
     self.kernel_size = _layer.at_least_one("kernel_size", kernel_size)
     self.pool = _layer.at_least_one("pool", pool)
     shrunk = self.pool ** len(channels)
     if min(h, w) < shrunk:
       raise InputError(
-        f"{len(channels)} convolutions with pool {pool} leave nothing of an image {h} x {w}: it must be "
-        f"at least {shrunk} x {shrunk}, or take fewer channels or a smaller pool"
+        f"{len(channels)} convolutions with pool {pool} leave nothing of an image {h} x {w}: use images of "
+        f"at least {shrunk} x {shrunk}, fewer convolutions, or a smaller pool"
       )
     options = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
     window = (self.kernel_size, self.kernel_size)

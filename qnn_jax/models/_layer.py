@@ -1,4 +1,4 @@
-"""One layer by its head's name, one activation by its own, and the checks that networks share."""
+"""Makes one layer by the name of its head, finds an activation by its name, and checks arguments."""
 
 import difflib
 import numbers
@@ -13,12 +13,13 @@ from qnn_jax.initializers import Initializer
 
 Activation = Callable[[jax.Array], jax.Array]
 
-# Those of `jax.nn` that take every number by itself.
+# The functions of `jax.nn` that work elementwise.
 ACTIVATIONS = (
   *("celu", "elu", "gelu", "hard_sigmoid", "hard_swish", "hard_tanh", "identity", "leaky_relu"),
   *("log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus"),
   *("squareplus", "swish", "tanh"),
 )
+"""The names of the activations."""
 
 
 def make_layer(
@@ -30,10 +31,19 @@ def make_layer(
   param_init: Initializer | None = None,
   **kwargs,
 ) -> nnx.Module:
-  """A layer by its name in `heads`; `param_init`, if given, starts every one of its parameters.
+  """Makes a layer of a kind.
 
-  The head says how: the matrices of a quadratic layer are symmetrised. Further keyword arguments go
-  to the layer. Raises InputError for an unknown name.
+  Args:
+    kind: the name of a head in `heads`.
+    in_features: n, the number of inputs.
+    out_features: m, the number of neurons.
+    param_init: initializer of all parameters of the layer; the head adapts it, so that the matrices of
+      a quadratic layer are symmetrised. With None the layer uses its own initializers.
+    rngs: source of the parameters' random keys.
+    kwargs: further keyword arguments of the layer.
+
+  Raises:
+    InputError: the kind is unknown.
   """
   head = heads.get(kind)
   if param_init is not None:
@@ -45,10 +55,18 @@ def make_layer(
 def make_conv(
   kind: str, in_features: int, out_features: int, kernel_size, *, rngs: nnx.Rngs, **kwargs
 ) -> nnx.Module:
-  """A convolution by its head's name; `nnx.Conv` itself for ann. Its start is the layer's own.
+  """Makes a convolution of a kind, with its own initializers.
 
-  Further keyword arguments go to the layer, as `nnx.Conv` takes them. Raises InputError for an unknown
-  name and for a head that has no convolution.
+  Args:
+    kind: the name of a head in `heads`; ann makes an `nnx.Conv`.
+    in_features: channels of the inputs.
+    out_features: number of neurons.
+    kernel_size: the lengths of the window.
+    rngs: source of the parameters' random keys.
+    kwargs: further keyword arguments, as `nnx.Conv` takes them.
+
+  Raises:
+    InputError: the kind is unknown, or has no convolution.
   """
   head = heads.get(kind)
   conv: Callable[..., nnx.Module] | None = head.conv
@@ -59,7 +77,7 @@ def make_conv(
 
 
 def activation(name: str) -> Activation:
-  """The function of `jax.nn` of that name, elementwise. Raises InputError for a name not in `ACTIVATIONS`."""
+  """The elementwise function of `jax.nn` of that name. Raises InputError for a name not in `ACTIVATIONS`."""
   if not isinstance(name, str) or name not in ACTIVATIONS:
     near = difflib.get_close_matches(str(name), ACTIVATIONS)
     raise InputError(
@@ -72,7 +90,7 @@ def activation(name: str) -> Activation:
 
 
 def widths(argument: str, given: int | Sequence[int]) -> tuple[int, ...]:
-  """One width or several as a tuple. Raises InputError for one that is no whole number of at least 1."""
+  """One width or several as a tuple. Raises InputError for a width that is not an integer of at least 1."""
   several = tuple(given) if isinstance(given, Sequence) else (given,)
   whole = all(isinstance(w, int | numbers.Integral) and not isinstance(w, bool) for w in several)
   if not whole or (several and min(several) < 1):
@@ -81,14 +99,14 @@ def widths(argument: str, given: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def at_least_one(argument: str, size: int) -> int:
-  """The size as an int. Raises InputError if it is no whole number of at least 1."""
+  """The size as an int. Raises InputError if it is not a whole number of at least 1."""
   if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
     raise InputError(f"{argument} must be a whole number of at least 1, got {size!r}")
   return int(size)
 
 
 def kinds(argument: str, given: str | Sequence[str], of: str, sizes: Sequence[int]) -> tuple:
-  """One kind for all layers, or one each, as a tuple. Raises InputError if they are not as many."""
+  """The kind of each layer as a tuple, from one kind for all or one each. InputError for a wrong count."""
   several = (given,) * len(sizes) if isinstance(given, str) else tuple(given)
   if len(several) != len(sizes):
     raise InputError(
@@ -102,14 +120,14 @@ def image_sizes(image_shape: Sequence[int]) -> tuple[int, int, int]:
   shape = tuple(image_shape)
   if len(shape) != 3 or not all(isinstance(s, numbers.Integral) and s > 0 for s in shape):
     raise InputError(
-      f"image_shape must be height, width and channels, (28, 28, 1) say, got {image_shape!r}"
+      f"image_shape must be height, width and channels, such as (28, 28, 1), got {image_shape!r}"
     )
   h, w, c = map(int, shape)
   return h, w, c
 
 
 def check_images(model: str, images: jax.Array, shape: tuple[int, int, int]) -> None:
-  """InputError if these are no images [..., h, w, c] of the shape that a network was made for."""
+  """InputError unless images are [..., h, w, c] with the shape that the network was made for."""
   if images.shape[-3:] != shape:
     raise InputError(
       f"this {model} takes images [..., {', '.join(map(str, shape))}], got the shape {images.shape}"

@@ -1,9 +1,9 @@
 """Pure functions on arrays, one per kind of neuron, each with the papers' backward pass.
 
-Every op takes x [..., n], any leading axes, and returns z [..., m]; its `custom_vjp` rules are the
-papers' equations, named by number beside each line. Those are reverse mode only, as the papers' are;
-`derivative="autodiff"` leaves the derivative to JAX, forward mode included. A `*_reference` is the
-slow, literal transcription of the forward equation for one sample.
+Every op takes x [..., n] with any leading axes and returns z [..., m]. Its `custom_vjp` rules are the
+papers' equations; a comment at each line names the equation by its number. These rules are for reverse
+mode only. With `derivative="autodiff"` JAX computes the derivative, in forward mode too. A `*_reference`
+is a slow, literal transcription of the forward equation for one sample.
 """
 
 from qnn_jax.ops._affine import affine, affine_reference

@@ -22,13 +22,13 @@ def affine(
   """z = W a + b, batch first.
 
   Args:
-    x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
+    x: [..., n] the previous layer's outputs a^{l-1}, with any leading axes, or none; they may be empty.
     kernel: [n, m], the transpose of the paper's W^l.
     bias: [m], or None for none.
-    derivative: "closed_form", the paper's equations, in reverse mode only, or "autodiff", JAX's own
-      in every mode: forward mode needs it.
-    precision, preferred_element_type, out_sharding: of the product, as `jax.lax.dot_general` takes
-      them.
+    derivative: "closed_form" for the paper's equations, in reverse mode only; "autodiff" for JAX's own
+      derivative, which forward mode needs.
+    precision, preferred_element_type, out_sharding: options of the matrix product, as in
+      `jax.lax.dot_general`.
 
   Returns:
     z [..., m].
@@ -51,7 +51,7 @@ def affine(
 
 
 def by(how, derivative, *args):
-  """The op by a product of the caller's, shapes checked."""
+  """The op on arguments whose shapes are checked, with the product options `how`."""
   form = _affine if derivative == "closed_form" else _forward
   return form(how, *_mesh.vary_alike(*args))
 
@@ -79,6 +79,9 @@ _affine.defvjp(_affine_fwd, _affine_bwd)
 
 
 def affine_reference(x, kernel, bias):
-  """(66) transcribed for one sample: x [n] -> z [m], z_k = b_k + sum_i w_ki a_i."""
+  """(66) transcribed for one sample: z_k = b_k + sum_i w_ki a_i.
+
+  x [n], kernel [n, m], bias [m] -> z [m].
+  """
   n, m = kernel.shape
   return jnp.stack([bias[k] + sum(kernel[i, k] * x[i] for i in range(n)) for k in range(m)])

@@ -1,13 +1,13 @@
-"""The quadratic neurons as convolutions: at each place one sees the patch p of a window, n = K c/g inputs.
+"""The quadratic neurons as convolutions: at each place a neuron sees a patch p of n = K c/g inputs.
 
   heavy          z = b + w^T p + h^T (p*p)
   reduced        z = (b + w^T p)(c + u^T p)
   low rank       z = b + w^T p + sum_r s_r (v_r^T p)^2
   full           z = b + w^T p + p^T Q p
 
-Each is an op of this package on patches, zeros of the padding included, with that op's rules. The first
-three take no patch out: their products are convolutions, and backwards the transposes of these. The
-last is in `_quadratic_conv.py`.
+Each computes what the op of that name computes on the patches, the zeros of the padding included, and
+has that op's derivative rules. The first three never extract patches: their products are convolutions,
+and their derivatives are transposed convolutions. The last one is in `_quadratic_conv.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +24,13 @@ Shaped = jax.Array | jax.ShapeDtypeStruct
 
 
 class Options(TypedDict, total=False):
-  """How a window goes over the images, named as in `nnx.Conv`, and the products' options.
+  """How the window moves over the images, with the names of `nnx.Conv`, and options of the products.
 
-  strides, input_dilation, kernel_dilation: a number, or one for every axis of an image; 1.
-  padding: 'SAME' (the default), 'VALID', or (low, high) for every axis of an image.
-  feature_group_count: g, groups of channels; a group's neurons, m/g of them, see c/g channels; 1.
-  precision, preferred_element_type, out_sharding: as `jax.lax.conv_general_dilated` takes them.
+  Attributes:
+    strides, input_dilation, kernel_dilation: a number, or one for every axis of an image; by default 1.
+    padding: 'SAME' (the default), 'VALID', or (low, high) for every axis of an image.
+    feature_group_count: g groups, by default 1: a group's m/g neurons see its c/g channels.
+    precision, preferred_element_type, out_sharding: as in `jax.lax.conv_general_dilated`.
   """
 
   strides: int | Sequence[int]
@@ -50,10 +51,10 @@ def affine_conv(
   derivative: str = "closed_form",
   **options: Unpack[Options],
 ) -> jax.Array:
-  """z = W a + b with a convolution for the product: what `nnx.Conv` computes.
+  """z = W a + b, with a convolution as the product: what `nnx.Conv` computes.
 
   Args:
-    x: [B, *image, c], an image of one axis or more.
+    x: [B, *image, c], images with one axis or more.
     kernel: [*window, c/g, m].
     bias: [m], or None for none.
     derivative: as in `affine`.
@@ -86,11 +87,12 @@ def heavy_conv(
   derivative: str = "closed_form",
   **options: Unpack[Options],
 ) -> jax.Array:
-  """z = (a*a) H + a W + b with convolutions for products.
+  """z = (a*a) H + a W + b, with convolutions as the products.
 
   Args:
-    x: [B, *image, c], an image of one axis or more.
-    heavy_kernel, kernel: [*window, c/g, m]; kernel None for the squares alone.
+    x: [B, *image, c], images with one axis or more.
+    heavy_kernel: [*window, c/g, m], the weights of the squares.
+    kernel: [*window, c/g, m], or None for the squares alone.
     bias: [m], or None for none.
     derivative: as in `affine`.
     options: see `ops.ConvOptions`.
@@ -127,7 +129,7 @@ def reduced_quadratic_conv(
   """z = (W a + b) * (U a + c), the product of two convolutions of the same images.
 
   Args:
-    x: [B, *image, c], an image of one axis or more.
+    x: [B, *image, c], images with one axis or more.
     kernel, u: [*window, c/g, m].
     bias, c: [m]; None for none.
     derivative: as in `affine`.
@@ -162,14 +164,14 @@ def low_rank_quadratic_conv(
   derivative: str = "closed_form",
   **options: Unpack[Options],
 ) -> jax.Array:
-  """z_k = b_k + w_k^T p + sum_r s_rk (v_rk^T p)^2: one convolution to r m channels, squared and summed.
+  """z_k = b_k + w_k^T p + sum_r s_rk (v_rk^T p)^2: a convolution to r m channels, whose squares are summed.
 
-  The backward pass keeps those channels: r numbers for every output.
+  The backward pass keeps these channels in memory: r numbers for every output.
 
   Args:
-    x: [B, *image, c], an image of one axis or more.
-    v: [*window, c/g, r, m].
-    s: [r, m], what each square counts for, its sign included.
+    x: [B, *image, c], images with one axis or more.
+    v: [*window, c/g, r, m], the directions.
+    s: [r, m], the weight of each square, of either sign.
     kernel: [*window, c/g, m], or None for the squares alone.
     bias: [m], or None for none.
     derivative: as in `affine`.
@@ -193,7 +195,9 @@ def low_rank_quadratic_conv(
   x, v, s, kernel, bias = _arguments.promote(x, v, s, kernel, bias)
   if v.ndim < 4:
     raise InputError(f"{op}: v must be [*window, c/g, r, m], got the shape {v.shape}")
-  one = jax.ShapeDtypeStruct((*v.shape[:-2], v.shape[-1]), v.dtype)  # of its r, of a kernel's shape
+  one = jax.ShapeDtypeStruct(
+    (*v.shape[:-2], v.shape[-1]), v.dtype
+  )  # one of the r, shaped as a kernel
   how = checked(op, derivative, x, {"v": one, "kernel": kernel}, {"bias": bias}, options)
   _arguments.check_shapes(op, x, {"s": (s, v.shape[-2:])})
   return _low_rank.by(how, derivative, x, v, s, kernel, bias)
@@ -207,10 +211,9 @@ def checked(
   vectors: Mapping[str, jax.Array | None],
   options: Options,
 ) -> How:
-  """The products' options, if all fit one another; InputError if they do not.
+  """The products' options. InputError if shapes or options do not fit each other.
 
-  The first kernel gives the window and the neurons; all have its shape, and vectors are one number a
-  neuron.
+  The first kernel gives the window and the neurons; the other kernels must have its shape.
   """
   _arguments.check_derivative(op, derivative)
   (first, kernel), *_ = kernels.items()
@@ -260,7 +263,7 @@ def checked(
 
 
 def groups_of(op: str, options: Options) -> int:
-  """The number of groups; TypeError for an option that there is not."""
+  """The number of groups. TypeError for an unknown option."""
   for name in options:
     if name not in Options.__annotations__:
       raise TypeError(f"{op} has no option '{name}'; it takes {', '.join(Options.__annotations__)}")
@@ -270,7 +273,7 @@ def groups_of(op: str, options: Options) -> int:
 
 
 def _each(op: str, name: str, value: Any, axes: int) -> tuple[int, ...]:
-  """A number for every axis of an image, from one for all or from one each."""
+  """One number for every axis of an image; `value` is one number for all axes, or one for each."""
   found = tuple(value) if isinstance(value, Iterable) else (value,) * axes
   if len(found) != axes or not all(_arguments.is_whole(one) and one >= 1 for one in found):
     raise InputError(
@@ -281,7 +284,7 @@ def _each(op: str, name: str, value: Any, axes: int) -> tuple[int, ...]:
 
 
 def _pads(op: str, padding: Any, axes: int) -> str | Pads:
-  """The padding as it is, if it is one of JAX's."""
+  """The padding itself. InputError if JAX does not know it."""
   if isinstance(padding, str):
     if padding.upper() in ("SAME", "SAME_LOWER", "VALID"):
       return padding.upper()

@@ -1,4 +1,4 @@
-"""From a full Q to the nearest of low rank, by its eigenvalues, and back."""
+"""From a full Q to the nearest matrix of low rank, by its eigenvalues, and back."""
 
 import functools
 
@@ -10,26 +10,27 @@ from qnn_jax.ops import _arguments, _symmetric
 
 
 def to_low_rank(q: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
-  """q [P, m] packed -> (v [n, r, m], s [r, m]), for each neuron the nearest matrix of that rank.
+  """q [P, m] packed -> (v [n, r, m], s [r, m]): for each neuron the nearest matrix of that rank.
 
-  Of Q_k = sum_i l_i e_i e_i^T the `rank` eigenvalues of largest magnitude stay, largest first: s_rk is
-  the eigenvalue, its sign included, v_rk the eigenvector of length one, so that s alone tells what a
-  direction counts for, as at the layer's start. By Eckart, Young and Mirsky no symmetric matrix of
-  that rank is nearer, in either norm; with |l_1| >= |l_2| >= ...
+  Q_k = sum_i l_i e_i e_i^T keeps its `rank` eigenvalues of largest magnitude, the largest first. s_rk is
+  the eigenvalue with its sign, and v_rk is the eigenvector of length one. So s alone gives the weight
+  of a direction, as in a newly made layer. By the theorem of Eckart, Young and Mirsky no symmetric
+  matrix of that rank is nearer, in the Frobenius or the spectral norm. With |l_1| >= |l_2| >= ...
 
       ||Q_k - V S V^T||_F = sqrt(sum_{i>r} l_i^2),   |x^T (Q_k - V S V^T) x| <= |l_{r+1}| ||x||^2.
 
-  Neurons go one by one: beside q and the results one n x n matrix and its eigenvectors are in memory.
+  The neurons are computed one after the other, so that only one n x n matrix and its eigenvectors are
+  in memory at a time, beside q and the results.
 
   Args:
-    q: [P, m], P = n(n+1)/2, as `ops.quadratic` takes it; a full one by `ops.pack`.
-    rank: r, 1 to n; n keeps all of Q.
+    q: [P, m], P = n(n+1)/2, as `ops.quadratic` takes it; `ops.pack` makes it from full matrices.
+    rank: r, from 1 to n; n keeps all of Q.
 
   Returns:
-    v [n, r, m] and s [r, m] in q's dtype, float32 for whole numbers, for `ops.low_rank_quadratic`.
+    v [n, r, m] and s [r, m] for `ops.low_rank_quadratic`, in q's dtype, or float32 if q has integers.
 
   Raises:
-    InputError: q is not [P, m], P is the packed size of no matrix, or the rank is not in 1..n.
+    InputError: q is not [P, m], P is not the packed size of a matrix, or the rank is not in 1..n.
 
   >>> v, s = to_low_rank(jnp.array([[1.0], [0.0], [-3.0]]), 1)  # a_1^2 - 3 a_2^2
   >>> abs(v[:, 0, 0]).tolist(), s.tolist()
@@ -58,9 +59,10 @@ def _to_low_rank(q, rank):
 
 
 def from_low_rank(v: jax.Array, s: jax.Array) -> jax.Array:
-  """v [n, r, m], s [r, m] -> q [P, m] packed, Q_k = sum_r s_rk v_rk v_rk^T: one function, to rounding.
+  """v [n, r, m], s [r, m] -> q [P, m] packed, with Q_k = sum_r s_rk v_rk v_rk^T.
 
-  q is in the common dtype of v and s. Raises InputError if the shapes do not fit.
+  `ops.quadratic` with this q computes what `ops.low_rank_quadratic` computes with v and s, except for
+  rounding. q has the common dtype of v and s. Raises InputError if the shapes do not fit.
 
   >>> from_low_rank(jnp.ones((2, 1, 1)), jnp.full((1, 1), -3.0)).tolist()
   [[-3.0], [-3.0], [-3.0]]
@@ -86,5 +88,5 @@ def _from_low_rank(v, s):
 
 
 def _at_least_float32(a):
-  """The array as LAPACK takes it: it has no eigenvalues of narrower numbers."""
+  """The array in float32 or wider: LAPACK computes no eigenvalues of narrower numbers."""
   return a.astype(jnp.promote_types(a.dtype, jnp.float32))

@@ -1,6 +1,6 @@
-"""a^T Q a for a batch and its derivatives, packed Q: the form that suits the platform that runs it.
+"""a^T Q a for a batch, and its derivatives, with packed Q: in the form that is fast on the platform.
 
-Which one that is, is known when a program is lowered and not before: `jax.lax.platform_dependent`.
+The platform is known only when a program is lowered, so `jax.lax.platform_dependent` chooses the form.
 """
 
 import functools
@@ -14,7 +14,7 @@ from qnn_jax.ops._products import How
 
 
 class Plan(NamedTuple):
-  """How the closed form goes about it: the products' options, Q in tiles or whole, V kept or not."""
+  """How the closed form is computed: the products' options, Q in tiles or whole, V kept or not."""
 
   how: How = How()
   tiled: bool = False
@@ -22,7 +22,7 @@ class Plan(NamedTuple):
 
 
 def forward(plan, x, q):
-  """x [..., n], q [P, m] -> (a^T Q a [..., m], what `backward` takes of it)."""
+  """x [..., n], q [P, m] -> (a^T Q a [..., m], the residuals for `backward`)."""
   if not plan.tiled:
     z, v = whole(plan.how, x, _symmetric.unpack(q))
     return z, v if plan.cache else None
@@ -31,11 +31,11 @@ def forward(plan, x, q):
 
 
 def backward(plan, x, delta, q, cached):
-  """delta [..., m] -> (dx [..., n], dq [P, m]); one packed entry is one variable."""
+  """delta [..., m] -> (dx [..., n], dq [P, m]), where every packed entry is one variable."""
   if not plan.tiled:
     v = whole(plan.how, x, _symmetric.unpack(q))[1] if cached is None else cached
     dx, dq = whole_backward(plan.how, x, v, delta, _mesh.spec_of(q)[-1])
-    # M(a)_ij of (35) once, not once for each half.
+    # M(a)_ij of (35) is added once, not once for each half.
     return dx, _symmetric.pack(dq)
   wide_x, wide_delta, wide_q = _products.alike(x, delta, q)
   rows = [_arguments.as_rows(a) for a in (wide_x, wide_delta)]
@@ -43,11 +43,12 @@ def backward(plan, x, delta, q, cached):
   return dx.reshape(x.shape), dq
 
 
-# A few large steps on an accelerator, where each kernel costs a launch and each shape its compiling.
-# Value and gradient of 784 -> 10 for 256 rows, compiled on two cores: for an H100 80 kernels in 14 s as
-# tiles, 11 in 1 s whole; for a TPU v5e 51 million cycles by XLA's estimate in 32 s, and 6 million in 2 s.
+# On an accelerator few large steps are faster than tiles: each kernel costs a launch, and each shape is
+# compiled. Measured for value and gradient of 784 -> 10 with 256 rows, compiled on two cores. H100: 80
+# kernels, compiled in 14 s, with tiles; 11 kernels in 1 s with Q whole. TPU v5e, by XLA's estimate: 51
+# million cycles, compiled in 32 s, with tiles; 6 million in 2 s with Q whole.
 #
-# One jit around both: where nothing is around them each of the tiles' steps would be compiled by itself.
+# One jit around both: without it each step of a tile would be compiled by itself outside other jits.
 @functools.partial(jax.jit, static_argnames="plan", inline=True)
 def _tiled(plan, x, q):
   on_cpu = functools.partial(_tiles.forward, cache=plan.cache, how=plan.how)
@@ -63,7 +64,7 @@ def _tiled_backward(plan, x, delta, q, cached):
 
 
 def on_accelerator(plan, x, q):
-  """`_tiles.forward` with Q whole: V is cut as there, since what is kept must not differ."""
+  """`_tiles.forward` with Q whole. V is cut into the same tiles, since the residuals must be alike."""
   z, v = whole(plan.how, x, _symmetric.unpack(q))
   v = v.swapaxes(1, 2)
   parts = [v[:, j0:j1] for j0, j1 in _tiles.tiles(x.shape[-1], q.shape[-1])]
@@ -74,7 +75,7 @@ def on_accelerator_backward(plan, x, delta, q, residuals):
   """`_tiles.backward` with Q whole."""
   _, parts = residuals
   if parts is None:
-    # Or XLA finds that the forward pass had this V, and keeps it.
+    # Otherwise XLA sees that the forward pass computed this V, and keeps it in memory.
     x, delta, q = jax.lax.optimization_barrier((x, delta, q))
     v = whole(plan.how, x, _symmetric.unpack(q))[1]
   else:
@@ -94,7 +95,7 @@ def whole(how, x, q):
 
 
 def whole_backward(how, x, v, delta, neurons):
-  """The derivatives of a^T Q a by a and by a full Q, whose neurons are split over `neurons`."""
+  """The derivatives of a^T Q a by a and by a full Q, whose neurons are sharded over `neurons`."""
   x, v, delta = _products.alike(x, v, delta)
   dx = 2 * jnp.einsum(  # (47) without g' and W
     "...m,...mj->...j", delta, v, precision=how.precision, out_sharding=_mesh.sharding(x)

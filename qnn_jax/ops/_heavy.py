@@ -1,7 +1,7 @@
 """The Heavy layer, z = (a*a) H + a W + b, of the notes Heavy Layers.
 
-They write X^T X H, whose shape does not fit their own W X + b; their gradient W + 2 X H on the
-inputs is that of the elementwise square, which is what is built here.
+The notes write X^T X H, whose shape does not fit their own W X + b. Their gradient on the inputs,
+W + 2 X H, is that of the elementwise square. So this op has the elementwise square.
 """
 
 import functools
@@ -26,10 +26,10 @@ def heavy(
 ) -> jax.Array:
   """z = (a*a) H + a W + b, a quadratic layer whose every Q is diagonal.
 
-  Squares of float16 are taken in float32.
+  Squares of float16 are computed in float32.
 
   Args:
-    x: [..., n] inputs; any leading axes, none and empty included.
+    x: [..., n] inputs, with any leading axes, or none; they may be empty.
     heavy_kernel: [n, m], the notes' H.
     kernel: [n, m], the notes' W, or None for the squares alone.
     bias: [m], or None for none.
@@ -61,7 +61,7 @@ def heavy(
 
 
 def by(how, derivative, *args):
-  """The op by a product of the caller's, shapes checked."""
+  """The op on arguments whose shapes are checked, with the product options `how`."""
   form = _heavy if derivative == "closed_form" else _forward
   return form(how, *_mesh.vary_alike(*args))
 
@@ -84,7 +84,7 @@ def _heavy_bwd(how, residuals, delta):
   wide_x, wide_heavy, wide_delta = _products.wide(x, heavy_kernel, delta)
   wide_x, slope = _products.alike(wide_x, _products.to_inputs(wide_delta, wide_heavy, x, how))
   dx = 2 * wide_x * slope  # delta . 2 X H
-  # The square in the place of the input.
+  # As for the kernel, with the square in the place of the input.
   dheavy_kernel = _products.to_kernel(wide_x * wide_x, wide_delta, heavy_kernel, how)
   dkernel = None
   if kernel is not None:
@@ -98,7 +98,10 @@ _heavy.defvjp(_heavy_fwd, _heavy_bwd)
 
 
 def heavy_reference(x, heavy_kernel, kernel, bias):
-  """One sample, term by term: x [n] -> z [m], z_k = b_k + sum_i w_ki a_i + h_ki a_i^2."""
+  """The notes' forward pass for one sample: z_k = b_k + sum_i w_ki a_i + h_ki a_i^2.
+
+  x [n], heavy_kernel and kernel [n, m], bias [m] -> z [m].
+  """
   n, m = kernel.shape
   return jnp.stack(
     [

@@ -1,7 +1,7 @@
 """The quadratic neuron of low rank, z = b + w^T a + sum_r s_r (v_r^T a)^2; not in the papers.
 
-It is (24) with Q_k = V_k diag(s_k) V_k^T, column r of V_k being v_rk: (L1). The backward pass follows
-from the papers' by that substitution. docs/equations.md derives it:
+It is (24) with Q_k = V_k diag(s_k) V_k^T, where column r of V_k is v_rk: (L1). That substitution in the
+papers' backward pass gives its backward pass. docs/equations.md derives it:
 
   (L1)  z_k = b_k + w_k^T a + sum_r s_rk t_rk^2,  t_rk = v_rk^T a     (24)
   (L2)  dz_k/ds_rk = t_rk^2                                           (37) along v_rk v_rk^T
@@ -30,16 +30,16 @@ def low_rank_quadratic(
   preferred_element_type=None,
   out_sharding=None,
 ) -> jax.Array:
-  """z_k = b_k + w_k^T a + sum_r s_rk (v_rk^T a)^2: a Q_k of rank r at most, in n r + r numbers.
+  """z_k = b_k + w_k^T a + sum_r s_rk (v_rk^T a)^2: a Q_k of rank at most r, in n r + r numbers.
 
-  The squares of float16 are taken in float32. The backward pass keeps v^T a: B r m numbers for a
-  batch of B.
+  Squares of float16 are computed in float32. The backward pass keeps v^T a in memory: B r m numbers
+  for a batch of B.
 
   Args:
-    x: [..., n] the previous layer's outputs a; any leading axes, none and empty included.
-    v: [n, r, m], neuron k's directions v_rk its columns v[:, :, k].
-    s: [r, m], what each square counts for, its sign included.
-    kernel: [n, m], column k the weights w_k, or None for the squares alone.
+    x: [..., n] the previous layer's outputs a, with any leading axes, or none; they may be empty.
+    v: [n, r, m]; the directions v_rk of neuron k are the columns of v[:, :, k].
+    s: [r, m], the weight of each square, of either sign.
+    kernel: [n, m], whose column k has the weights w_k, or None for the squares alone.
     bias: [m], or None for none.
     derivative, precision, preferred_element_type, out_sharding: as in `affine`.
 
@@ -73,13 +73,13 @@ def low_rank_quadratic(
 
 
 def by(how, derivative, *args):
-  """The op by a product of the caller's, shapes checked."""
+  """The op on arguments whose shapes are checked, with the product options `how`."""
   args = _mesh.vary_alike(*args)
   return _low_rank(how, *args) if derivative == "closed_form" else _forward(how, *args)[0]
 
 
 def _forward(how, x, v, s, kernel, bias):
-  """(z, t), t [..., r, m] the products v^T a."""
+  """(z [..., m], t [..., r, m]), where t are the products v^T a."""
   wide_x, wide_v, wide_s = _products.wide(x, v, s)
   t = _inner(how.form(wide_x.dtype), wide_x, wide_v)
   wide_s, wide_t = _products.alike(_beside(t, wide_s), t)
@@ -88,7 +88,7 @@ def _forward(how, x, v, s, kernel, bias):
 
 
 def _inner(how, x, v):
-  """x [..., n], v [n, r, m] -> v^T a [..., r, m], one product; neurons and batch where z will have them."""
+  """x [..., n], v [n, r, m] -> v^T a [..., r, m], one product; sharded over batch and neurons as z will be."""
   place = how.out_sharding
   if place is not None and how.window is None:
     spec = tuple(getattr(place, "spec", place))
@@ -98,7 +98,7 @@ def _inner(how, x, v):
 
 
 def _beside(t, s):
-  """s [r, m] with as many axes as t [..., r, m], laid out as its last, which `out_sharding` may have moved."""
+  """s [r, m] with as many axes as t [..., r, m], sharded as t's last axes, which `out_sharding` may have moved."""
   return jnp.expand_dims(_mesh.moved(s, *_mesh.spec_of(t)[-2:]), range(t.ndim - 2))
 
 
@@ -118,7 +118,7 @@ def _low_rank_bwd(how, residuals, delta):
   wide_s, wide_t, wide_delta = _products.alike(_beside(t, wide_s), t, wide_delta)
   slope = 2 * wide_s * (wide_delta[..., None, :] * wide_t)  # delta_k dz_k/dt_rk
   dx, dv = _through_the_products(how, wide_x, wide_v, slope)
-  # A product and no sum: XLA on a CPU then keeps two arrays of t's size at once, and not three.
+  # As a matrix product: XLA on a CPU then keeps two arrays of t's size at once; with a sum, three.
   ds = jnp.einsum(  # (L2)
     "...m,...rm->rm",
     wide_delta,
@@ -138,9 +138,9 @@ _low_rank.defvjp(_low_rank_fwd, _low_rank_bwd)
 
 
 def _through_the_products(how, x, v, slope):
-  """(dx, dv) of t [..., r, m], given delta dz/dt: (L4) without W, and (L3)."""
+  """(dx, dv) through t [..., r, m], given `slope` = delta dz/dt: (L4) without W, and (L3)."""
   if how.window is None and _mesh.on_one_device(x, v):
-    # As one axis: for a sum over two XLA on a CPU copies v. An axis that is split cannot be joined.
+    # Join [r, m] to one axis: for a sum over two axes XLA on a CPU copies v. A sharded axis cannot be joined.
     n, rank, m = v.shape
     slope, flat = slope.reshape(*slope.shape[:-2], rank * m), v.reshape(n, rank * m)
     dx = _products.to_inputs(slope, flat, x, how)
@@ -149,7 +149,10 @@ def _through_the_products(how, x, v, slope):
 
 
 def low_rank_quadratic_reference(x, v, s, kernel, bias):
-  """(L1) transcribed for one sample: x [n], v [n, r, m], s [r, m] -> z [m]."""
+  """(L1) transcribed for one sample.
+
+  x [n], v [n, r, m], s [r, m], kernel [n, m], bias [m] -> z [m].
+  """
   n, rank, m = v.shape
   z = []
   for k in range(m):

@@ -1,9 +1,9 @@
-"""What a mesh asks of an op: see docs/performance.md, 'On a mesh'.
+"""Helpers for ops whose arrays lie on a device mesh.
 
-Inside `jax.shard_map` an array varies over some of the mesh's axes. JAX sums a derivative over the
-axes that its parameter does not vary on, if the parameter has been told to vary on them (`vary_alike`).
-On Explicit axes a product over a sharded axis must be told where its result goes: a derivative lies
-as its parameter does (`sharding`). On Auto axes XLA finds the layouts by itself.
+Inside `jax.shard_map` an array varies over some of the mesh's axes. A parameter may not vary over an
+axis that x varies over. Marking it as varying (`vary_alike`) makes JAX sum its derivative over that
+axis. On Explicit axes a product over a sharded axis needs the sharding of its result; a derivative is
+sharded as its parameter is (`sharding`). On Auto axes XLA chooses the shardings by itself.
 """
 
 from typing import Any
@@ -27,34 +27,34 @@ def on_mesh(*arrays: jax.Array | None) -> bool:
 def on_one_device(*arrays: jax.Array | None) -> bool:
   """Whether nothing can split the arrays: they are on no mesh, or only on manual axes.
 
-  Arrays without a mesh may be on one that only `jax.jit(..., in_shardings=...)` knows, as soon as there
-  are two devices.
+  With two devices or more the answer is False for arrays without a mesh: they may be on one that only
+  `jax.jit(..., in_shardings=...)` knows.
   """
   return not on_mesh(*arrays) and (bool(_meshes(arrays)) or jax.device_count() == 1)
 
 
 def sharding(array: jax.Array) -> NamedSharding | None:
-  """Where the array lies on Explicit axes; None where there are none."""
+  """The array's sharding on Explicit axes; None if there are none."""
   found = jax.typeof(array).sharding
   return found if AxisType.Explicit in found.mesh.axis_types else None
 
 
 def sharding_like(array: jax.Array, *spec) -> NamedSharding | None:
-  """`spec` on the array's Explicit axes; None where there are none."""
+  """The sharding `spec` on the array's Explicit axes; None if there are none."""
   found = sharding(array)
   return None if found is None else NamedSharding(found.mesh, P(*spec))
 
 
 def moved(array: jax.Array, *spec) -> jax.Array:
-  """The array laid out by `spec` on Explicit axes, itself where there are none."""
+  """The array sharded by `spec` on Explicit axes; the array itself if there are none."""
   target = sharding_like(array, *spec)
   return array if target is None or spec_of(array) == spec else jax.sharding.reshard(array, target)
 
 
 def whole_rows(x: jax.Array) -> jax.Array:
-  """x [..., n] with its last axis whole on every device, where XLA chooses the layouts.
+  """x [..., n] with its last axis whole on every device, where XLA chooses the shardings.
 
-  Without the hint XLA computes a^T Q a of a split a in parts: two sums over the devices in the place
+  Without this hint XLA computes a^T Q a of a sharded a in parts, with two sums over the devices instead
   of one exchange of a.
   """
   if not on_mesh(x):
@@ -65,12 +65,12 @@ def whole_rows(x: jax.Array) -> jax.Array:
 
 
 def spec_of(array: jax.Array) -> tuple:
-  """The axes that each axis of the array is split over, None or a name or several."""
+  """The mesh axes that each axis of the array is sharded over: None, a name, or several."""
   return tuple(jax.typeof(array).sharding.spec)
 
 
 def vary_alike(*arrays: *Arrays) -> tuple[*Arrays]:
-  """All arrays, some of them None, varying over every manual axis that one of them varies on."""
+  """All arrays (some may be None), varying over every manual axis that one of them varies over."""
   found: Any = arrays
   axes = frozenset[str]().union(*(varying(a) for a in found if a is not None))
   found = tuple(None if a is None else vary(a, axes) for a in found)
@@ -84,7 +84,7 @@ def vary(array: jax.Array, axes: frozenset[str]) -> jax.Array:
 
 
 def varying(array: jax.Array) -> frozenset[str]:
-  """The manual axes that the array varies on; none outside `jax.shard_map`."""
+  """The manual axes that the array varies over; none outside `jax.shard_map`."""
   kind = jax.typeof(array)
   # JAX 0.10.2 keeps them in `mat`; the releases before it in `vma`.
   return frozenset(kind.mat.varying if hasattr(kind, "mat") else kind.vma)

@@ -1,8 +1,8 @@
 """The product x W of every op and its derivatives, for any leading axes, dtype and mesh.
 
-The batch axes are never flattened: on a mesh each of them may be split over other devices. With a
-window in `How` the product is a convolution, x then [B, *image, c] and W [*window, c/g, m]; the rules
-of an op are the same for both.
+The batch axes are never flattened: on a mesh each of them may be sharded over other devices. With a
+window in `How` the product is a convolution of x [B, *image, c] with W [*window, c/g, m]. An op's
+derivative rules are the same for both.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from qnn_jax.ops import _mesh, _windows
 
 
 class How(NamedTuple):
-  """The arguments of `jax.lax.dot_general` that an op hands through to its products, and its window."""
+  """The arguments of `jax.lax.dot_general` that an op passes to its products, and its window."""
 
   precision: Any = None
   preferred_element_type: Any = None
@@ -22,22 +22,22 @@ class How(NamedTuple):
   window: _windows.Window | None = None
 
   def form(self, dtype) -> "How":
-    """For products of a quadratic form in `dtype`, which are never rounded to less."""
+    """The options for the products of a quadratic form in `dtype`, never rounded to a narrower dtype."""
     preferred = jnp.dtype(self.preferred_element_type or dtype)
     widest = max(jnp.dtype(dtype), preferred, key=lambda dtype: dtype.itemsize)
     return self._replace(preferred_element_type=widest)
 
 
 def affine(x, kernel, bias, how: How):
-  """x [..., n], kernel [n, m], bias [m] or None -> z [..., m]; to the last bit as `nnx.Linear`.
+  """x [..., n], kernel [n, m], bias [m] or None -> z [..., m].
 
-  With a window to the last bit as `nnx.Conv`.
+  Equal to `nnx.Linear` to the last bit; with a window equal to `nnx.Conv`.
   """
   return plus_bias(product(x, kernel, how), bias)
 
 
 def product(x, kernel, how: How):
-  """x [..., n], kernel [n, m] -> [..., m]; by a convolution with a window."""
+  """x [..., n], kernel [n, m] -> [..., m]; with a window, by a convolution."""
   options = {
     "precision": how.precision,
     "preferred_element_type": how.preferred_element_type,
@@ -62,15 +62,15 @@ def plus_affine(form, x, kernel, bias, how: How):
 
 
 def plus_form(z, form):
-  """z + a quadratic form, added in the wider dtype of the two, in that of z."""
+  """z + a quadratic form: added in the wider dtype of the two, returned in that of z."""
   wide_z, form = alike(z, form)
   return (wide_z + form).astype(z.dtype)
 
 
 def to_inputs(delta, kernel, like, how: How):
-  """W^T delta of (41): delta [..., m], kernel [n, m] -> [..., n], laid out as `like`.
+  """W^T delta of (41): delta [..., m], kernel [n, m] -> [..., n], sharded as `like`.
 
-  Several axes of neurons, [r, m], are summed over together.
+  The sum runs over all axes of neurons, [r, m] for example.
   """
   if how.window is not None:
     delta, kernel = alike(delta, kernel)
@@ -81,7 +81,7 @@ def to_inputs(delta, kernel, like, how: How):
 
 
 def to_kernel(x, delta, kernel, how: How):
-  """(31): delta (x) a summed over the batch, as `kernel` [n, m]."""
+  """(31): delta (x) a summed over the batch, with the shape and sharding of `kernel` [n, m]."""
   if how.window is not None:
     x, delta = alike(x, delta)
     return _window_to_kernel(x, delta, kernel, how).astype(kernel.dtype)
@@ -97,8 +97,7 @@ def _window_to_kernel(x, delta, kernel, how):
 
   if not _mesh.on_one_device(x, delta, kernel) or not isinstance(x.shape[0], int):
     return transposed(x, delta)
-  # XLA for CPU makes it a convolution with images for a window, at 2 to 10 times the time. Measured:
-  # docs/performance.md.
+  # XLA for CPU computes it as a convolution whose window is the image, in 2 to 10 times the time (measured).
   by_patches = lambda x, delta: _windows.kernel_by_patches(
     how.window, x, delta, kernel.shape, how.precision
   )
@@ -106,17 +105,17 @@ def _window_to_kernel(x, delta, kernel, how):
 
 
 def _plain(how):
-  """For the derivatives of a convolution: in the dtype of what it is given."""
+  """The options for a convolution's derivatives: the result has the dtype of the arguments."""
   return how._replace(preferred_element_type=None)
 
 
 def _transposed(product, like, delta):
-  """The transpose of a function linear in `like`, at delta: JAX's own of a convolution."""
+  """The transpose, at delta, of a function that is linear in `like`: JAX's own, of a convolution."""
   return jax.linear_transpose(product, like)(delta)[0]
 
 
 def to_bias(delta, bias):
-  """(28): delta [..., m] summed over the batch, as `bias` [m]; None if there is none."""
+  """(28): delta [..., m] summed over the batch, shaped as `bias` [m]; None if bias is None."""
   if bias is None:
     return None
   total = delta.sum(tuple(range(delta.ndim - 1)))
@@ -124,18 +123,18 @@ def to_bias(delta, bias):
 
 
 def wide(*arrays):
-  """The arrays, those in float16 as float32: a square of 300 is already infinity in float16."""
+  """The arrays, with float16 turned into float32: the square of 300 overflows in float16."""
   return tuple(a.astype(jnp.float32) if a.dtype == jnp.float16 else a for a in arrays)
 
 
 def alike(*arrays):
-  """All arrays in the dtype of the widest, which no setting of JAX's promotion forbids."""
+  """All arrays cast to the widest dtype among them; JAX's strict promotion mode allows this."""
   dtype = max((a.dtype for a in arrays), key=lambda dtype: dtype.itemsize)
   return tuple(a.astype(dtype) for a in arrays)
 
 
 def dot(left, right, left_axes, right_axes, how: How, out_sharding):
-  """The product summed over the given axes; left's other axes come first in it."""
+  """The product summed over the given axes. The other axes of `left` come first in the result."""
   left, right = alike(left, right)
   return jax.lax.dot_general(
     left,

@@ -1,10 +1,10 @@
 """The quadratic neuron, z = b + (W + A Q) a: (24); backwards (28), (31), (37) and (47).
 
-Two storages of one layer. `quadratic` keeps the packed upper triangle: in
+The same layer has two ways to store Q. `quadratic` stores the packed upper triangle: in
 z = sum_i q_ii a_i^2 + 2 sum_{i<j} q_ij a_i a_j the shared q_ij stands for both halves of the
-symmetric matrix, so its derivative is 2 a_i a_j, M(a) of (35), and (37) is what autodiff gives.
-`quadratic_full` keeps the paper's block of full matrices: there (37) is the derivative along
-symmetric matrices, which is what the paper updates with. Both walk the same trajectory.
+symmetric matrix. So its derivative is 2 a_i a_j, M(a) of (35), and autodiff gives (37) too.
+`quadratic_full` stores the paper's block of full matrices. There (37) is the derivative along
+symmetric matrices, with which the paper updates Q. Training follows the same trajectory with both.
 """
 
 import functools
@@ -33,16 +33,16 @@ def quadratic(
 ) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every symmetric Q_k in packed storage.
 
-  The form a^T Q a of float16 is taken in float32.
+  The form a^T Q a of float16 is computed in float32.
 
   Args:
-    x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
+    x: [..., n] the previous layer's outputs a^{l-1}, with any leading axes, or none; they may be empty.
     q: [P, m], P = n(n+1)/2, upper triangles in `np.triu_indices` order.
     kernel: [n, m], the transpose of the paper's W^l, or None for a^T Q a alone.
     bias: [m], or None for none.
-    cache: whether V of (44) is kept for the backward pass ('Cache for BP' in Algorithm 1): B n m
-      numbers for a batch of B, 4 MB for 128 rows of 784 -> 10 in float32. False makes V anew
-      there, a tenth to two fifths more time for value and gradient. Autodiff does not look at it.
+    cache: whether to keep V of (44) for the backward pass ('Cache for BP' in Algorithm 1): B n m
+      numbers for a batch of B, 4 MB for 128 rows of 784 -> 10 in float32. With False the backward
+      pass computes V again: value and gradient then take 10 to 40 % more time. Autodiff ignores it.
     derivative, precision, preferred_element_type, out_sharding: as in `affine`. Both derivatives
       give the same numbers.
 
@@ -72,20 +72,20 @@ def quadratic(
   how = How(precision, preferred_element_type, out_sharding)
   x, q = placed(x, q, out_sharding)
   x, q, kernel, bias = _mesh.vary_alike(x, q, kernel, bias)
-  # Elsewhere a product a tile would be an exchange between devices a tile.
+  # With several devices, each tile's product would be an exchange between them.
   alone = m > 0 and 0 not in x.shape and _mesh.on_one_device(x, q, kernel, bias)
   return by(Plan(how, alone and (large(n, m) or not cache), cache), derivative, x, q, kernel, bias)
 
 
 def by(plan, derivative, *args):
-  """The op by a plan of the caller's, shapes checked."""
+  """The op on arguments whose shapes are checked, computed by a given plan."""
   if derivative == "autodiff":
     return forward(Plan(plan.how), *args)[0]
   return by_closed_form(plan, *args)
 
 
 def large(n: int, m: int) -> bool:
-  """Whether tiles are faster than the plain form's few large steps: measured, docs/performance.md."""
+  """Whether tiles are faster than the few large steps of the plain form: measured on a CPU."""
   return n >= 64 and n * m >= 2048
 
 
@@ -101,13 +101,13 @@ def quadratic_full(
 ) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every Q_k a full symmetric matrix: the paper's form.
 
-  The gradient with respect to q is delta (x) M(a) of (37): the derivative with both halves moving
-  together, twice on off-diagonal entries what autodiff of the same expression gives. Hence this op
-  has no derivative="autodiff"; for forward mode take `quadratic`, with q in packed storage (`pack`).
+  The gradient with respect to q is delta (x) M(a) of (37). It is the derivative when both halves of Q
+  change together: off the diagonal it is twice what autodiff of the same expression gives. So this op
+  has no derivative="autodiff"; for forward mode use `quadratic`, with q in packed storage (`pack`).
 
   Args:
-    x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
-    q: [m, n, n], symmetric in the last two axes: (47) holds for no other.
+    x: [..., n] the previous layer's outputs a^{l-1}, with any leading axes, or none; they may be empty.
+    q: [m, n, n], symmetric in the last two axes: (47) holds only for symmetric Q.
     kernel: [n, m], the transpose of the paper's W^l.
     bias: [m], or None for none.
     precision, preferred_element_type, out_sharding: as in `affine`.
@@ -138,9 +138,9 @@ def quadratic_full(
 
 
 def placed(x, q, out_sharding, neurons=-1):
-  """x and q on a mesh so that a sample's a^T Q_k a is one device's work: not split in their inputs.
+  """x and q placed on a mesh so that one device computes a sample's a^T Q_k a: inputs are not sharded.
 
-  Where the user says where z goes, the batch and the neurons go there before the product.
+  If the user gives `out_sharding`, the batch and the neurons are moved there before the product.
   """
   if _mesh.sharding(x) is None and _mesh.sharding(q) is None:
     return _mesh.whole_rows(x), q
@@ -163,7 +163,7 @@ def _check_symmetric(q):
     gap = np.abs(values - values.swapaxes(1, 2))
     # An update computed in floating point may leave the halves a few roundings apart.
     tolerance = 8 * float(jnp.finfo(q.dtype).eps) * np.abs(values).max(initial=0)
-  # Neither NaN nor infinity is above the tolerance then: they flow into z, as in any other op.
+  # NaN and infinity are never above the tolerance: they flow into z, as in any other op.
   if (gap > tolerance).any():
     k, i, j = np.unravel_index(gap.argmax(), gap.shape)
     raise InputError(
@@ -207,7 +207,7 @@ def _quadratic_full_bwd(how, residuals, delta):
   x, q, kernel, bias, v = residuals
   wide_x, wide_delta = _products.wide(x, delta)
   dx, dq = _form.whole_backward(how, wide_x, v, wide_delta, _mesh.spec_of(q)[0])
-  # (37) is symmetric, its rounding is not: over a long run the halves of Q would drift apart.
+  # (37) is symmetric but its rounding is not: the halves of Q would drift apart in a long run.
   dq = (dq + dq.swapaxes(1, 2)) / 2
   return _with_affine(how, dx, dq, delta, x, q, kernel, bias)
 
@@ -226,7 +226,10 @@ def _with_affine(how, dx, dq, delta, x, q, kernel, bias):
 
 
 def quadratic_reference(x, q, kernel, bias):
-  """(21) transcribed for one sample, full symmetric Q: x [n], q [m, n, n] -> z [m]."""
+  """(21) transcribed for one sample, with full symmetric Q.
+
+  x [n], q [m, n, n], kernel [n, m], bias [m] -> z [m].
+  """
   n, m = kernel.shape
   z = []
   for k in range(m):

@@ -1,4 +1,4 @@
-"""A full quadratic neuron as a convolution: z_k = b_k + w_k^T p + p^T Q_k p for the patch p of a window."""
+"""The full quadratic neuron as a convolution: z_k = b_k + w_k^T p + p^T Q_k p for every patch p."""
 
 import functools
 import math
@@ -28,19 +28,19 @@ def quadratic_conv(
 ) -> jax.Array:
   """z_k = b_k + w_k^T p + p^T Q_k p, with every symmetric Q_k, n x n for n = K c/g, in packed storage.
 
-  Memory: q is P m numbers, P = n(n+1)/2: 334,080 for windows of 3 x 3 on 16 channels and 32 neurons, 1.3 MB
-  in float32. Patches are K times the images, and V of (44) is n numbers for every output, 604 MB for 32
-  images of 32 x 32 there: on one device neither is kept, forward and backward take a thousand
-  patches at a time, at least an image, and the backward pass makes both anew. On a mesh, with a
-  batch of unknown size, and by autodiff all patches are made at once.
+  Memory: q has P m numbers, P = n(n+1)/2. For windows of 3 x 3 on 16 channels and 32 neurons these are
+  334,080, 1.3 MB in float32. The patches have K times the numbers of the images, and V of (44) has n
+  numbers for every output: 604 MB there for 32 images of 32 x 32. On one device neither is kept: both
+  passes take a thousand patches at a time (at least one image), and the backward pass computes patches
+  and V again. All patches are made at once on a mesh, for a batch of unknown size, and by autodiff.
 
   Args:
-    x: [B, *image, c], an image of one axis or more.
-    q: [P, m], upper triangles in `np.triu_indices` order; the n inputs run as the rows of
+    x: [B, *image, c], images with one axis or more.
+    q: [P, m], upper triangles in `np.triu_indices` order. The n inputs have the order of the rows of
       `kernel.reshape(n, m)`.
     kernel: [*window, c/g, m], or None for p^T Q p alone.
     bias: [m], or None for none.
-    kernel_size: the window.
+    kernel_size: the lengths of the window, one for every axis of an image.
     derivative: as in `affine`.
     options: see `ops.ConvOptions`.
 
@@ -81,7 +81,7 @@ def quadratic_conv(
   if (place := how.out_sharding) is not None:
     place = tuple(getattr(place, "spec", place))
     place += (None,) * (x.ndim - len(place))
-    # Where a batch and its neurons go; images are split behind the form, if at all.
+    # Move the batch and the neurons only; images are sharded after the form, if at all.
     wide_x, wide_q = _quadratic.placed(
       wide_x, wide_q, (place[0], *[None] * (x.ndim - 2), place[-1])
     )
@@ -94,12 +94,12 @@ def quadratic_conv(
 
 
 class Plan(NamedTuple):
-  """How a full Q is taken to the patches."""
+  """How the form p^T Q p is computed for the patches."""
 
   form: _quadratic.Plan  # of p^T Q p
   window: Window
   size: tuple[int, ...]
-  images: int | None  # at a time; None for all
+  images: int | None  # how many at a time; None for all
 
 
 def _plan(how, derivative, size, x, q):
@@ -123,7 +123,7 @@ def _of_images(plan, x, q):
 
 
 def _backward(plan, x, q, delta):
-  """The derivatives of `_of_images` by x and q, its patches and V made anew."""
+  """The derivatives of `_of_images` by x and q; patches and V are computed again."""
   patches = lambda x: _windows.patches(plan.window, x, plan.size)
   p, to_images = jax.vjp(patches, x)
 

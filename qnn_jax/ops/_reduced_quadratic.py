@@ -23,10 +23,10 @@ def reduced_quadratic(
 ) -> jax.Array:
   """z = (W a + b) * (U a + c), the product of two affine maps of the same input.
 
-  The second map and the product of float16 are taken in float32.
+  For float16 the second map and the product are computed in float32.
 
   Args:
-    x: [..., n] the previous layer's outputs a^{l-1}; any leading axes, none and empty included.
+    x: [..., n] the previous layer's outputs a^{l-1}, with any leading axes, or none; they may be empty.
     kernel, u: [n, m], the transposes of the paper's W^l and U^l.
     bias, c: [m], the paper's b^l and c^l; None for none.
     derivative, precision, preferred_element_type, out_sharding: as in `affine`.
@@ -37,8 +37,8 @@ def reduced_quadratic(
   Raises:
     InputError: if the shapes do not fit, or for an unknown derivative.
 
-  Source: (52). Backwards (56), (57), (59), (60) and the bracket of (65); Algorithm 2 prints the
-  updates of b and c with v1 and v2 exchanged, (59) and (60) are right.
+  Source: (52). Backwards (56), (57), (59), (60) and the bracket of (65). Algorithm 2 as printed
+  exchanges v1 and v2 in the updates of b and c; (59) and (60) are right.
 
   >>> ones = jnp.ones((3, 1))
   >>> reduced_quadratic(jnp.ones((2, 3)), ones, jnp.ones(1), ones, jnp.zeros(1)).tolist()
@@ -55,13 +55,13 @@ def reduced_quadratic(
 
 
 def by(how, derivative, *args):
-  """The op by a product of the caller's, shapes checked."""
+  """The op on arguments whose shapes are checked, with the product options `how`."""
   args = _mesh.vary_alike(*args)
   if derivative == "autodiff":
     return _factors(how, *args)[0]
   x, m = args[0], args[1].shape[-1]
-  # Measured, docs/performance.md: a narrow product wastes the machine, a wide one only the copies.
-  # On a mesh a product less is an exchange less.
+  # Measured: one joint product is faster for few neurons; for many the copies to join them cost more.
+  # On a mesh one product less is one exchange less.
   joint = x.ndim > 1 and x.size != x.shape[-1] and (m <= 32 or not _mesh.on_one_device(*args))
   return _reduced_quadratic(how, joint and how.window is None, *args)
 
@@ -90,7 +90,7 @@ def _reduced_quadratic_fwd(how, joint, x, kernel, bias, u, c):
 def _reduced_quadratic_bwd(how, joint, residuals, delta):
   x, kernel, bias, u, c, v1, v2 = residuals
   wide_x, wide_kernel, wide_u, delta = _products.wide(x, kernel, u, delta)
-  if wide_x.dtype != x.dtype:  # Where z is infinite in float16, its derivative need not be.
+  if wide_x.dtype != x.dtype:  # Where z overflows in float16, its derivative may still be finite.
     form = how.form(wide_x.dtype)
     wide_bias = None if bias is None else bias.astype(form.preferred_element_type)
     v1 = _products.affine(wide_x, wide_kernel, wide_bias, form)
@@ -110,9 +110,9 @@ def _reduced_quadratic_bwd(how, joint, residuals, delta):
 
 
 def _side_by_side(how, x, kernel, u, delta_v2, delta_v1):
-  """(dx, dkernel, du) with W and U side by side, so that x and dx are passed over once each.
+  """(dx, dkernel, du) with W and U side by side, so that x and dx are read and written once each.
 
-  On an axis of their own, [.., 2, m]: joining the neurons' axes would break one that is split.
+  They are stacked on a new axis, [.., 2, m]: a sharded axis of neurons cannot be concatenated.
   """
   deltas = jnp.stack([delta_v2, delta_v1], -2)
   kernels = jnp.stack([kernel, u], 1)
@@ -129,7 +129,7 @@ _reduced_quadratic.defvjp(_reduced_quadratic_fwd, _reduced_quadratic_bwd)
 
 
 def reduced_quadratic_reference(x, kernel, bias, u, c):
-  """(51) transcribed for one sample: x [n] -> z [m]."""
+  """(51) transcribed for one sample: x [n], kernel and u [n, m], bias and c [m] -> z [m]."""
   n, m = kernel.shape
   z = []
   for k in range(m):

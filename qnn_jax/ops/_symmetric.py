@@ -20,7 +20,7 @@ def packed_size(n: int) -> int:
 
 
 def matrix_size(packed: int) -> int:
-  """The n with n(n+1)/2 = packed; InputError if there is none."""
+  """The n with n(n+1)/2 = `packed`. InputError if there is none."""
   n = (int(np.sqrt(8 * packed + 1)) - 1) // 2
   if packed_size(n) != packed:
     raise InputError(
@@ -32,7 +32,7 @@ def matrix_size(packed: int) -> int:
 
 @functools.cache
 def packed_index(n: int) -> np.ndarray:
-  """[n, n] table of where the entry (i, j) of the symmetric matrix stands in packed storage."""
+  """A table [n, n]: the place of the matrix's entry (i, j) in packed storage."""
   index = np.zeros((n, n), np.int32)
   rows, columns = np.triu_indices(n)
   index[rows, columns] = index[columns, rows] = np.arange(packed_size(n))
@@ -41,7 +41,7 @@ def packed_index(n: int) -> np.ndarray:
 
 @functools.cache
 def multiplicity(n: int) -> np.ndarray:
-  """[P] how often each packed entry occurs in the matrix: 1 on the diagonal, 2 off it; see (35)."""
+  """How often each packed entry occurs in an n x n matrix, [P]: 1 on the diagonal, 2 off it; see (35)."""
   rows, columns = np.triu_indices(n)
   return np.where(rows == columns, 1, 2)
 
@@ -59,7 +59,7 @@ def unpack(q: jax.Array) -> jax.Array:
 
 
 def pack(q: jax.Array) -> jax.Array:
-  """q [m, n, n] -> the packed upper triangles [P, m]; what is below the diagonal is not read.
+  """q [m, n, n] -> the packed upper triangles [P, m]. Entries below the diagonal are not read.
 
   >>> pack(jnp.array([[[1.0, 2.0], [2.0, 3.0]]])).tolist()
   [[1.0], [2.0], [3.0]]
@@ -68,22 +68,22 @@ def pack(q: jax.Array) -> jax.Array:
   return _by_platform(q.shape[-1], lambda q: _taken(q, rows, columns).T, packed_by_rows, q)
 
 
-# A TPU has no fast gather of single entries, and XLA takes long to compile one. `quadratic` of 784 -> 10 in
-# float32, compiled for a v5e on two cores: 23 s with the gather, 1 s with the loop. XLA does not estimate
-# the gather; unpacking by the loop alone is 1.7 million cycles, some 2 ms, by its estimate.
+# A TPU has no fast gather of single entries, and XLA takes long to compile one. Compiling `quadratic` of
+# 784 -> 10 in float32 for a v5e on two cores took 23 s with the gather and 1 s with the loop. XLA gives no
+# estimate for the gather; it estimates the unpacking loop at 1.7 million cycles, about 2 ms.
 def _by_platform(n, gather, loop, q):
   if n < _LOOP_FROM or _mesh.sharding(q) is not None or 0 in q.shape:
     return gather(q)
   return jax.lax.platform_dependent(q, tpu=loop, default=gather)
 
 
-_LOOP_FROM = 64  # Below it a gather has few entries: 64 -> 64 compiles in half a second.
+_LOOP_FROM = 64  # Below this n a gather has few entries: 64 -> 64 compiles in half a second.
 
 
 def unpacked_by_rows(q: jax.Array) -> jax.Array:
-  """`unpack`, a row after another."""
+  """`unpack`, one row after the other."""
   n, m = matrix_size(q.shape[0]), q.shape[1]
-  q = _mesh.whole_rows(q.T).T  # Or a packed axis that is split is exchanged once a row.
+  q = _mesh.whole_rows(q.T).T  # Otherwise a sharded packed axis is exchanged once for every row.
 
   def put(i, full):
     # Row i of the upper triangle ends a window of n numbers, which begins in the rows above it.
@@ -97,12 +97,12 @@ def unpacked_by_rows(q: jax.Array) -> jax.Array:
 
 
 def packed_by_rows(q: jax.Array) -> jax.Array:
-  """`pack`, a row after another, the last one first."""
+  """`pack`, one row after the other, the last one first."""
   m, n = q.shape[:2]
 
   def put(k, packed):
     i = n - 1 - k
-    # What is below the diagonal falls on the rows above, which are yet to come.
+    # The entries below the diagonal land on earlier rows, which are written later.
     row = jax.lax.dynamic_index_in_dim(q, i, 1, keepdims=False)
     return jax.lax.dynamic_update_slice_in_dim(packed, row.T, row_start(n, i) - i, 0)
 
@@ -116,10 +116,10 @@ def row_start(n, i):
 
 
 def _taken(q: jax.Array, *entries: np.ndarray) -> jax.Array:
-  """q[:, *entries], split by neurons as q is where it lies on Explicit axes.
+  """q[:, *entries], sharded by neurons as q is, if q lies on Explicit axes.
 
-  Said outright there: outside `jax.set_mesh` JAX 0.12 forgets the layout in the derivative of plain
-  indexing, and raises a ShardingTypeError.
+  The sharding is given explicitly there: outside `jax.set_mesh` JAX 0.12 loses it in the derivative
+  of plain indexing, and raises a ShardingTypeError.
   """
   if _mesh.sharding(q) is None:
     return q[:, *entries]

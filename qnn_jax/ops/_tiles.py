@@ -1,15 +1,15 @@
-"""x^T Q x for a batch, packed Q, a tile of columns at a time: (24), (37) and (47) at batch speed.
+"""x^T Q x for a batch with packed Q, a tile of columns at a time: (24), (37) and (47).
 
 Let S be Q's upper triangle with half its diagonal, so that Q = S + S^T and a^T Q a = 2 a^T S a.
-Columns J = [j0, j1) of S are a block [j1, |J|, m]: each of its rows is one run of packed storage,
-so taking them out is a copy, and nothing below the diagonal is made or multiplied. With
-E = 2 delta a^T as [B, |J|, m] a tile costs three matrix products, half of those of a full Q each:
+Columns J = [j0, j1) of S are a block [j1, |J|, m]. Each row of the block is contiguous in packed
+storage, so that extracting it is a copy. Nothing below the diagonal is stored or multiplied. With
+E = 2 delta a^T as [B, |J|, m] the tiles take three matrix products, each half as large as for a full Q:
 
   forward     V_J = A S_J,  z += 2 V_J a_J
   backward    dS_J = A^T E,  da += E S_J^T,  da_J += 2 delta V_J
 
-For a CPU alone, whose caches a tile fits; `_form.py` holds the plain form of the same equations,
-which all else takes, and the tests hold one to the other.
+Only CPUs use tiles, because a tile fits into their caches. `_form.py` has the plain form of the same
+equations for everything else. The tests compare the two.
 """
 
 import functools
@@ -27,9 +27,9 @@ _MOST = 7
 def tiles(n: int, m: int) -> list[tuple[int, int]]:
   """The tiles [j0, j1) of n columns.
 
-  About a thousand numbers a row, |J| m, keep the matrix products busy; a wider tile multiplies more
-  zeros at the diagonal. Measured, docs/performance.md. Every tile is compiled by itself, so there are
-  at most `_MOST`: as fast as 32 of them at 512 -> 64, and compiled in an eighth of the time.
+  Rows of about a thousand numbers, |J| m, make the matrix products efficient (measured). Wider tiles
+  multiply more zeros at the diagonal. Each tile is compiled separately, so there are at most `_MOST`. At
+  512 -> 64 these are as fast as 32 tiles, and compile in an eighth of the time.
   """
   width = max(16, min(128, -(-1024 // m), -(-n // 4)), -(-n // _MOST))
   count = max(1, -(-n // width))
@@ -38,7 +38,7 @@ def tiles(n: int, m: int) -> list[tuple[int, int]]:
 
 
 def forward(x, q, cache, how):
-  """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], what `backward` takes of it)."""
+  """x [B, n], q [P, m] -> (sum_ij q_ij a_i a_j [B, m], the residuals for `backward`)."""
   n, m = x.shape[-1], q.shape[-1]
   element = how.preferred_element_type
   z = _mesh.vary(jnp.zeros((x.shape[0], m), element), _mesh.varying(x))
@@ -65,7 +65,7 @@ def backward(x, delta, q, residuals, how):
     v = cached[t] if cached is not None else _v(x, s, j1, how)
     e = outer(x[:, j0:j1])
     products.append(einsum("Bi,Bjm->ijm", x[:, :j1], e))  # (37), the upper halves
-    # As matrices: XLA for CPU would copy S transposed for a sum over two axes.
+    # As matrices: for a sum over two axes XLA for CPU would copy S transposed.
     second = einsum("Bk,ik->Bi", e.reshape(e.shape[0], -1), s.reshape(j1, -1))
     dx = dx.at[:, :j1].add(second)  # (47): a's second place in a^T S a
     dx = dx.at[:, j0:j1].add(einsum("Bm,Bjm->Bj", twice, v))  # and its first
@@ -76,8 +76,8 @@ def backward(x, delta, q, residuals, how):
 def _outer_with(delta, widest):
   """x [B, k] -> E [B, k, m], x's outer product with delta [B, m], for k up to `widest`.
 
-  XLA for CPU has vector loops for a product of equal shapes only: from 128 rows on it is faster to
-  repeat delta, the whole backward pass by a tenth, for `widest` m B numbers more of memory.
+  XLA for CPU vectorises only products of equal shapes. From 128 rows on it repeats delta, which makes
+  the whole backward pass a tenth faster and takes `widest` m B numbers more of memory.
   """
   rows, m = delta.shape
   if not isinstance(rows, int) or rows < 128:
@@ -102,19 +102,19 @@ def _v(x, s, j1, how):
 
 
 def _columns(q, n, j0, j1, after):
-  """S_J as [j1, |J|, m]."""
+  """The block S_J [j1, |J|, m]."""
   starts = np.array([_symmetric.row_start(n, i) + j0 - i for i in range(j1)], np.int32)
   starts = starts + _zero(after)
   window = lambda start: jax.lax.dynamic_slice_in_dim(q, start, j1 - j0)
   runs = jax.vmap(window)(starts)
-  # At the diagonal a run begins in the row above it.
+  # At the diagonal the copied stretch begins in the row above.
   i = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 0)
   j = jax.lax.broadcasted_iota(jnp.int32, runs.shape, 1) + j0
   return jnp.where(i < j, runs, jnp.where(i == j, runs / 2, 0))
 
 
 def _packed(products, n, m):
-  """The tiles dS_J [j1, |J|, m] as packed dq [P, m]: a row of tiles is one run of it."""
+  """The tiles dS_J [j1, |J|, m] as packed dq [P, m]: a row of tiles is contiguous in it."""
   dq = jnp.zeros((_symmetric.packed_size(n), m), products[0].dtype)
   dq = _mesh.vary(dq, _mesh.varying(products[0]))
   rows, columns = np.triu_indices(n)
@@ -130,21 +130,21 @@ def _packed(products, n, m):
   return dq
 
 
-# Packed numbers of so small a Q that all its tiles may lie in memory at once: 4 MB in float32.
+# A Q of at most so many packed numbers may have all its tiles in memory at once: 4 MB in float32.
 _AT_ONCE = 2**20
 
 
 def _wait(q, cache):
-  """Whether tiles wait for one another, which takes a twentieth of the time at 256 -> 10."""
+  """Whether tiles wait for one another; waiting costs a twentieth of the time at 256 -> 10."""
   return q.size >= _AT_ONCE or not cache
 
 
 def _zero(after):
-  """Always the integer 0, but not before `after` is known: a tile waits for the last but one.
+  """The integer 0, computed from `after`, so that a tile waits for the tile before the previous one.
 
-  XLA for CPU makes everything as early as it can and shares what forward and backward have in
-  common, which would keep every tile of Q in memory at a time and undo a recomputed V; it drops
-  optimization_barrier before it does so. Two tiles at a time are as fast as all of them.
+  XLA for CPU computes everything as early as it can, and shares what forward and backward pass have
+  in common. That would keep every tile of Q in memory at once, and would keep V instead of recomputing
+  it. An optimization_barrier does not help: XLA drops it earlier. Two tiles at a time are as fast as all.
   """
   if after is None:
     return np.int32(0)

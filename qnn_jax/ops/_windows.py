@@ -1,4 +1,4 @@
-"""The product of every op as a convolution: a window that goes over x, and what it sees, in patches.
+"""The product of every op as a convolution, and the patches that its window sees.
 
 B  images (or series), one leading axis    K  = k k, positions of a window of k k
 c  channels                                g  feature_group_count: groups of channels and neurons
@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 from qnn_jax.ops import _mesh
 
-# Patches taken out at a time, whole images: what is made of so many stays in a core's cache.
+# Patches extracted at a time, in whole images: the arrays of so many fit into a core's cache.
 _PATCHES = 1024
 
 Pads = tuple[tuple[int, int], ...]
 
 
 class Window(NamedTuple):
-  """Where a window goes: as `nnx.Conv` has it, a number for every axis of an image."""
+  """How a window moves, with the names of `nnx.Conv`; a number for every axis of an image."""
 
   strides: tuple[int, ...]
   padding: str | Pads
@@ -32,11 +32,11 @@ class Window(NamedTuple):
 def product(window: Window, x, kernel, **how):
   """x [B, *image, c], kernel [*window, c/g, m] -> [B, *places, m]; [.., r, m] -> [.., r, m] too.
 
-  `how` is what `jax.lax.dot_general` takes besides, under the same names.
+  `how` are further options of `jax.lax.dot_general`, with its names.
   """
   before, neurons = kernel.shape[: x.ndim - 1], kernel.shape[x.ndim - 1 :]
   several = len(neurons) > 1
-  # As one convolution: a neuron's own must stay in its group, or where `out_sharding` puts it.
+  # As one convolution: a neuron's r channels must stay in its group, and where `out_sharding` puts them.
   grouped = window.groups > 1 or how.get("out_sharding") is not None
   if several:
     kernel = (kernel.swapaxes(-1, -2) if grouped else kernel).reshape(*before, -1)
@@ -65,10 +65,11 @@ def _channels_last(ndim):
 
 
 def patches(window: Window, x, size: tuple[int, ...]):
-  """x [B, *image, c] -> [B, *places, g, n]: what each group of neurons sees, n = K c/g.
+  """x [B, *image, c] -> [B, *places, g, n]: the patch that each group of neurons sees, n = K c/g.
 
-  n runs as the rows of a kernel [*window, c/g, m] that is read as [n, m]. By slices: XLA makes
-  `jax.lax.conv_general_dilated_patches` a convolution with a kernel of zeros and ones.
+  The n inputs have the order of the rows of a kernel [*window, c/g, m] reshaped to [n, m]. Patches are
+  made by slices, because XLA computes `jax.lax.conv_general_dilated_patches` as a convolution with a
+  kernel of zeros and ones.
   """
   extents = [(k - 1) * d + 1 for k, d in zip(size, window.kernel_dilation)]
   pads: Any = window.padding
@@ -96,7 +97,7 @@ def patches(window: Window, x, size: tuple[int, ...]):
 
 
 def images_a_step(window: Window, x, size: tuple[int, ...]) -> int | None:
-  """How many images' patches to take out at a time; None for all, as where a mesh may have split them."""
+  """The number of images whose patches are made at a time; None for all, if a mesh may have sharded them."""
   places = jax.eval_shape(lambda x: patches(window, x, size), x).shape[1:-2]
   known = all(isinstance(axis, int) for axis in (x.shape[0], *places))
   if not known or 0 in (*x.shape, *places) or not _mesh.on_one_device(x):
@@ -118,12 +119,12 @@ def joined(x, rows: int):
 
 
 def summed_in(dtype):
-  """The dtype of a sum over many steps, which would not add up in less than four bytes."""
+  """The dtype of a sum over many steps: at least four bytes, since narrower sums lose small terms."""
   return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
 
 
 def kernel_by_patches(window: Window, x, delta, shape: tuple[int, ...], precision):
-  """The derivative by a kernel of this shape, as the transpose of `product`: in steps, summed in float32."""
+  """The derivative by a kernel of this `shape`: the transpose of `product`, in steps, summed in float32."""
   axes, groups = x.ndim - 1, window.groups
   size, channels, neurons = shape[: axes - 1], shape[axes - 1], shape[axes:]
   split = *neurons[:-1], groups, neurons[-1] // groups

@@ -1,7 +1,6 @@
-"""Section 2's quadratic neurons as scikit-learn estimators: a classifier and a regressor.
+"""The quadratic neurons of Section 2 as scikit-learn estimators: a classifier and a regressor.
 
-The one room that needs scikit-learn, an optional extra: `pip install 'qnn_jax[sklearn]'`. Nothing
-else imports it.
+Only this package needs scikit-learn, which is an optional extra: `pip install 'qnn_jax[sklearn]'`.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: parameters, scaling, training, what is reported."""
+"""The base class of the classifier and the regressor: parameters, scaling, training, progress."""
 
 import math
 import numbers
@@ -27,7 +27,7 @@ Neurons = tuple[np.ndarray, ...]
 
 
 def steps_by_sample(model) -> bool:
-  """Of `partial_fit`, which only per-sample training can have."""
+  """Whether `partial_fit` is available: only per-sample training can have it."""
   if model.solver != "sgd":
     raise AttributeError(
       f"partial_fit needs solver='sgd', and this {type(model).__name__} has solver={model.solver!r}"
@@ -39,7 +39,7 @@ by_sample = available_if(steps_by_sample)
 
 
 class QuadraticModel(BaseEstimator):
-  """Neurons z = x^T Q x + w^T x + b, fitted; a subclass says what their targets and losses are."""
+  """Fitted neurons z = x^T Q x + w^T x + b. A subclass defines their targets and losses."""
 
   SOLVERS: tuple[str, ...] = ("lbfgs", "sgd")
   _logistic = True
@@ -71,7 +71,7 @@ class QuadraticModel(BaseEstimator):
 
   @property
   def coef_(self):
-    # Selectors take coef_ before feature_importances_, and would not see what only Q has.
+    # Feature selectors prefer coef_ to feature_importances_, and would miss the part of Q.
     raise AttributeError(
       f"{type(self).__name__} has no coef_: w is linear_, Q is quadratic_, and what a feature adds "
       "by both is feature_importances_"
@@ -79,10 +79,10 @@ class QuadraticModel(BaseEstimator):
 
   @property
   def feature_importances_(self) -> np.ndarray:
-    """[n], of sum 1: w_i^2 + 2 sum_j Q_ij^2 of the standardised features, summed over the neurons.
+    """Importances [n], of sum 1: w_i^2 + 2 sum_j Q_ij^2 of standardised features, summed over the neurons.
 
-    That is feature i's part in the variance of z under independent standard normal features, a
-    pair's shared in halves. Of neurons that are all zero: zeros.
+    This is the part of feature i in the variance of z if the features are independent and standard
+    normal. A pair's part is shared in halves. If all neurons are zero, the importances are zeros.
     """
     check_is_fitted(self)
     mean, scale = self._units()
@@ -120,8 +120,10 @@ class QuadraticModel(BaseEstimator):
     n, k = X.shape[1], y.shape[1]
     before = self._before(n, k) if self.warm_start else None
     if not weights.sum() > 0:
-      raise InputError("sample_weight must have a sample of positive weight, and all are zero")
-    with np.errstate(all="ignore"):  # what leaves the floats is told of at the end
+      raise InputError(
+        "sample_weight must have a sample of positive weight, but all weights are zero"
+      )
+    with np.errstate(all="ignore"):  # overflow is reported at the end
       self._scale(X, weights)
       x = self._scaled(X)
       rng = _random_state(self.random_state)
@@ -133,14 +135,14 @@ class QuadraticModel(BaseEstimator):
         converged = self._step_by_sample(x[order], y[order], weights[order], theta)
     if not converged:
       warnings.warn(
-        f"not converged after max_iter={self.max_iter} iterations: raise max_iter or tol, or give "
-        "features of like size (standardize=True)",
+        f"not converged after max_iter={self.max_iter} iterations: raise max_iter or tol, or scale the "
+        "features (standardize=True)",
         ConvergenceWarning,
         stacklevel=3,
       )
 
   def _fit_partly(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray, first: bool) -> None:
-    """One pass of SGD over the samples as they come; the scaling takes them in."""
+    """One pass of SGD over the samples in their order. The scaling is updated with them."""
     n, k = X.shape[1], y.shape[1]
     with np.errstate(all="ignore"):
       if first:
@@ -200,7 +202,7 @@ class QuadraticModel(BaseEstimator):
   def _keep(self, theta: Neurons, dtype) -> None:
     if not all(np.isfinite(part).all() for part in theta):
       cure = ", or a smaller learning_rate" if self.solver == "sgd" else ""
-      raise InputError(f"the training left the floats: take standardize=True, scale the data{cure}")
+      raise InputError(f"the training overflowed: use standardize=True, scale the data{cure}")
     self._theta = tuple(np.asarray(part, np.float64) for part in theta)
     own = substitute(self._theta, *self._units())
     self._theta = tuple(part.astype(dtype) for part in self._theta)
@@ -210,7 +212,7 @@ class QuadraticModel(BaseEstimator):
     """[N, K]."""
     check_is_fitted(self)
     x = self._scaled(validate_data(self, X, dtype=DTYPES, reset=False))
-    # In the units of the training: there nothing cancels, as it may in X's own.
+    # In the units of the training: in the units of X large terms might cancel and lose precision.
     q, w, b = self._theta
     return _columns.quadratic_form(x, q) + x @ w.T + b  # (1)
 
@@ -226,20 +228,20 @@ class QuadraticModel(BaseEstimator):
     return self._scaler.transform(X) if self._standardized else X
 
   def _units(self) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, scale) [n] such that the neurons are given (x - mean) / scale."""
+    """(mean [n], scale [n]): the neurons get the features (x - mean) / scale."""
     if self._standardized:
       return self._scaler.mean_.copy(), self._scaler.scale_.copy()
     return np.zeros(self.n_features_in_), np.ones(self.n_features_in_)
 
   def _before(self, n: int, k: int):
-    """The neurons of the last fit, if there are any of these shapes, and their units."""
+    """The neurons of the last fit, if there are any of these shapes, with their mean and scale."""
     theta = getattr(self, "_theta", None)
     if theta is None or theta[0].shape != (k, n, n):
       return None
     return theta, *self._units()
 
   def _carried(self, theta: Neurons, mean: np.ndarray, scale: np.ndarray) -> Neurons:
-    """Neurons of features (x - mean) / scale, written in today's units."""
+    """The neurons `theta` of features (x - mean) / scale, converted to the present mean and scale."""
     new_mean, new_scale = self._units()
     return substitute(theta, (mean - new_mean) / new_scale, scale / new_scale)
 
@@ -249,7 +251,7 @@ class QuadraticModel(BaseEstimator):
 
 
 def substitute(theta: Neurons, mean: np.ndarray, scale: np.ndarray) -> Neurons:
-  """z of u = (x - mean) / scale written in x, in float64."""
+  """The neurons of u = (x - mean) / scale, rewritten as neurons of x, in float64."""
   q, w, b = (np.asarray(part, np.float64) for part in theta)
   q = q / (scale[:, None] * scale)
   w = w / scale
@@ -258,7 +260,7 @@ def substitute(theta: Neurons, mean: np.ndarray, scale: np.ndarray) -> Neurons:
 
 
 def _settled(curve: list[float], tol: float | None) -> bool:
-  """Whether the last passes' losses are all no lower by `tol` than the lowest before them."""
+  """Whether none of the last passes has lowered the loss by `tol` below the lowest loss before them."""
   if tol is None or len(curve) <= _PATIENCE:
     return False
   return min(curve[-_PATIENCE:]) > min(curve[:-_PATIENCE]) - tol

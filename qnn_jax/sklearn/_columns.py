@@ -1,7 +1,8 @@
 """The columns x_i and x_i x_j, i <= j, of a data matrix: those of PolynomialFeatures(2).
 
-Written in them, z = x^T Q x + w^T x + b of (1) has the coefficients w_i, Q_ii and, as a pair stands
-twice in x^T Q x, 2 Q_ij. Axis letters: N samples, n features, K neurons, F = n + n(n+1)/2 columns.
+In these columns z = x^T Q x + w^T x + b of (1) has the coefficients w_i, Q_ii, and 2 Q_ij for i < j,
+since x^T Q x contains each pair twice. Axis letters: N samples, n features, K neurons,
+F = n + n(n+1)/2 columns.
 """
 
 from collections.abc import Iterator
@@ -11,16 +12,16 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from qnn_jax import ops
 
-STORED = 2**19  # numbers: 4 MB in float64. Beyond them products of x are faster than columns.
-_BLOCK = 64  # features whose pairs are taken in one product
-_CHUNK = 2**17  # numbers in a chunk's products: they stay in the cache
+STORED = 2**19  # numbers, 4 MB in float64: with more, products of x are faster than stored columns
+_BLOCK = 64  # the number of features whose pairs are computed in one product
+_CHUNK = 2**17  # numbers in a chunk's products, few enough for the cache
 
 
 def columns(x: np.ndarray) -> LinearOperator:
-  """[N, F] as an operator: columns that would not fit are never made.
+  """The columns of x [N, n] as an operator [N, F]; columns that would not fit into memory are not stored.
 
-  With columns, `matmat` takes 2 N F K operations at the speed of memory; without, little more at
-  that of matrix products, `rmatmat` likewise.
+  With stored columns `matmat` and `rmatmat` take 2 N F K operations at memory speed. Without, they take
+  a few more operations, at the speed of matrix products.
   """
   n = x.shape[1]
   shape = len(x), n + ops.packed_size(n)
@@ -29,7 +30,7 @@ def columns(x: np.ndarray) -> LinearOperator:
   pairs = np.ravel_multi_index(np.triu_indices(n), (n, n))
   blocks = [slice(first, min(n, first + _BLOCK)) for first in range(0, n, _BLOCK)]
 
-  # Of the triangle i <= j, feature j in a block needs the features up to the block's end only.
+  # For i <= j a feature j in a block needs only the features up to the end of the block.
   def matmat(theta):
     k = theta.shape[1]
     upper = np.zeros((n * n, k), x.dtype)
@@ -87,7 +88,7 @@ def moments(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
   sums = np.zeros((2, n)), np.zeros((2, n, n))
   for rows in chunks(len(x), n):
     part, weight = x[rows], weights[rows, None].astype(x.dtype)
-    for power in (0, 1):  # of the columns, then of their squares
+    for power in (0, 1):  # the columns, then their squares
       sums[0][power] += (weight * part).sum(0)
       sums[1][power] += part.T @ (weight * part)
       part = part * part
@@ -97,13 +98,13 @@ def moments(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def coefficients(q: np.ndarray, w: np.ndarray) -> np.ndarray:
-  """Of the columns: q [K, n, n] symmetric, w [K, n] -> [F, K]."""
+  """The coefficients of the columns: q [K, n, n] symmetric, w [K, n] -> [F, K]."""
   i, j = np.triu_indices(q.shape[-1])
   return np.concatenate([w, q[:, i, j] * np.where(i == j, 1, 2)], axis=1).T
 
 
 def neurons(theta: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-  """`coefficients` undone: [F, K] -> q [K, n, n] symmetric, w [K, n]."""
+  """The inverse of `coefficients`: theta [F, K] -> q [K, n, n] symmetric, w [K, n]."""
   i, j = np.triu_indices(n)
   q = np.zeros((theta.shape[1], n, n), theta.dtype)
   q[:, i, j] = q[:, j, i] = theta[n:].T * np.where(i == j, 1, 0.5).astype(theta.dtype)
@@ -111,6 +112,6 @@ def neurons(theta: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chunks(samples: int, width: int) -> Iterator[slice]:
-  """Slices of the samples, of so many rows that a chunk of this width stays in the cache."""
+  """Slices of the samples: chunks of this width that fit into the cache."""
   size = max(64, _CHUNK // max(1, width))
   return (slice(start, start + size) for start in range(0, samples, size))

@@ -1,8 +1,8 @@
-"""The losses, convex in Q, w and b, minimised by SciPy's L-BFGS-B.
+"""Minimises the losses, which are convex in Q, w and b, with SciPy's L-BFGS-B.
 
-Two changes of variables leave the minimum where it is and spare most of the iterations: columns
-less their means, which only moves b, as that is not penalised; and columns over their deviations,
-whose penalty is rescaled with them.
+Two changes of variables keep the minimum and save most of the iterations. The means of the columns are
+subtracted, which changes only b, and b is not penalised. The columns are divided by their standard
+deviations, and the penalty is rescaled with them.
 """
 
 import functools
@@ -22,11 +22,11 @@ Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 _MANY = (
   2**20
 )  # parameters: beyond, L-BFGS keeps 4 of its pairs in place of 10, which would be 160 MB
-_NONE = 1e-4  # a mean loss as good as none: without a penalty it may fall for ever
-_ALIKE = 4  # deviations of columns that differ by less do for the same change of variables
+_NONE = 1e-4  # a mean loss that counts as zero: without a penalty it may fall for ever
+_ALIKE = 4  # scales that differ by less than this factor need no new change of variables
 _SERIAL = (
   2**30
-)  # operations of an evaluation: below, threads cost five times what they spare, measured
+)  # operations of an evaluation: below it, threads cost five times more than they save (measured)
 
 
 def cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -63,20 +63,20 @@ def fit(
   """Minimises sum_t weight_t loss_t + alpha / 2 |coefficients|^2.
 
   Args:
-    x: [N, n] float32 or float64: the products are made in that.
+    x: [N, n] in float32 or float64, the dtype of the products.
     y: [N, K] targets.
-    weights: [N] of the samples, their sum positive.
+    weights: [N] sample weights with a positive sum.
     start: coefficients [F, K] and b [K].
-    loss: of z and y.
-    alpha: at least 0.
-    max_iter: iterations at most.
-    tol: ends where the gradient of the mean loss, in b and the coefficients of columns of variance 1,
+    loss: a function of z and y.
+    alpha: the penalty, at least 0.
+    max_iter: the largest number of iterations.
+    tol: stops when the gradient of the mean loss, in b and the coefficients of columns of variance 1,
       is shorter than tol times the loss.
-    tell: is given a line after every iteration.
+    tell: called with a line of text after every iteration.
 
   Returns:
-    coefficients [F, K], b [K], the mean loss with its penalty, summed over the neurons, after every
-    iteration, and whether it has converged.
+    The coefficients [F, K]; b [K]; after every iteration the mean loss with its penalty, summed over the
+    neurons; and whether the iteration has converged.
   """
   total = weights.sum()
   operator = _columns.columns(x)
@@ -87,11 +87,11 @@ def fit(
     curve.append(float(intermediate_result.fun))
     tell(f"iteration {len(curve)}: loss {curve[-1]:.6g}")
     if objective.slope <= tol * max(curve[-1], _NONE):
-      raise StopIteration  # SciPy's own limits do not go by the loss
+      raise StopIteration  # SciPy's own limits are not relative to the loss
 
   def change(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, variance = _columns.moments(x, weights)
-    scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss bends by 1/4 at most
+    scale = np.sqrt(variance + 4 * alpha / total)  # a logistic loss has a curvature of at most 1/4
     return mean, np.where(scale > 0, scale, 1)
 
   mean, scale = change(weights)
@@ -120,18 +120,18 @@ def fit(
       b = end[0] - mean @ theta
       if loss is half_squared_error or len(curve) >= max_iter or not found.nit:
         break
-      # Where the loss is flat, at an outlier say, a sample does not count in what a column weighs.
+      # A sample where the loss is flat, an outlier for example, does not count for a column's scale.
       yhat = loss(operator.matmat(theta.astype(x.dtype)) + b, y)[1] + y
       before = scale
       mean, scale = change(weights * (yhat * (1 - yhat)).mean(1))
       if np.all(scale > before / _ALIKE):
         break
-  # A line search that finds no lower loss has come to what rounding allows.
+  # If the line search finds no lower loss, rounding allows no further progress.
   return theta, b, curve or [float(found.fun)], found.status != 1
 
 
 class _Objective:
-  """Value and gradient in (b, coefficients), of columns less their means and over `scale`."""
+  """Value and gradient in (b, coefficients) of the centred columns divided by `scale`."""
 
   def __init__(self, operator, y, weights, loss, alpha, mean, scale):
     self.operator, self.y, self.weights = operator, y.astype(operator.dtype), weights[:, None]

@@ -1,6 +1,6 @@
-"""Per-sample SGD: (8), (11) mended and (19), with weights, a penalty and a link function.
+"""Per-sample SGD: (8), (11) with its sign corrected, and (19), with weights, a penalty and a link.
 
-`training.logistic` is the same without them, for many runs at once.
+`training.logistic` has the same updates without these, for many runs at once.
 """
 
 import functools
@@ -13,28 +13,30 @@ import numpy as np
 from qnn_jax import ops
 from qnn_jax.training import logistic
 
-STORED = 2**25  # numbers: more than 128 MB of features are made sample by sample instead
+STORED = 2**25  # numbers, 128 MB: more features are not stored but computed sample by sample
 _CALL = (
   2**26
-)  # parameters updated in a call, a fraction of a second: Python sees Ctrl-C between calls
-_CALM = 0.1  # of a squared error, whose steps follow the noise of y: whole ones never settle
-_FAR = 10  # times the median of |phi|^2: samples beyond count as that far
+)  # parameter updates in a call, a fraction of a second: Python handles Ctrl-C between calls
+_CALM = (
+  0.1  # factor of the rate for a squared error: full steps follow the noise of y and never settle
+)
+_FAR = 10  # a |phi|^2 above so many times the median is taken as so many times the median
 
 
 def rates(
   x: np.ndarray, weights: np.ndarray, eta: float | None, logistic_loss: bool
 ) -> tuple[float, np.ndarray]:
-  """The learning rate and each sample's own [N], its weight included.
+  """The learning rate, and the rate of each sample [N] with its weight included.
 
-  A rate of None is the reciprocal of the mean of |phi(x)|^2, phi(x) = (1, x, M(x)), so that an
-  average sample's step moves its own z by at most 1. A sample for which that is over ten times the
-  median counts as if it were ten times, in the mean and in its own step: it ruins neither. Of a
-  squared error it is a tenth of that, and no sample's own is above 1 / |phi|^2: no step moves z past
-  the target.
+  If the rate is None, it is the reciprocal of the mean of |phi(x)|^2, phi(x) = (1, x, M(x)). A step for
+  an average sample then changes its own z by at most 1. A |phi|^2 above ten times the median is taken
+  as ten times the median, in the mean and in that sample's step, so that an outlier spoils neither. For
+  a squared error the rate is a tenth of that, and no sample's rate is above 1 / |phi|^2, so that no step
+  moves z past the target.
   """
   if eta is not None:
     return eta, eta * weights
-  # |phi|^2 = 1 + |x|^2 + |M|^2, and the packed M has x_i^4 and, once for i < j, 4 x_i^2 x_j^2.
+  # |phi|^2 = 1 + |x|^2 + |M|^2, where |M|^2 of the packed M sums x_i^4, and 4 x_i^2 x_j^2 for i < j.
   with np.errstate(over="ignore", invalid="ignore"):
     x = x.astype(np.float64)
     square = (x**2).sum(1)
@@ -55,28 +57,29 @@ def passes(
   alpha: float,
   logistic_loss: bool,
 ) -> Iterator[tuple[np.ndarray, float]]:
-  """Passes over the samples in their order, without end.
+  """Yields after each pass over the samples in their order, without end.
 
   Args:
     theta: [F, K], see `logistic.join`.
     x: [N, n].
     y: [N, K] targets.
-    rate: [N] each sample's rate, its weight included.
-    weights: [N] of the samples, factors of their losses.
-    alpha: the penalty's part of a sample, alpha / N.
-    logistic_loss: sigmoid neurons and cross-entropy, else z itself and half the squared error.
+    rate: [N] the rate of each sample, its weight included.
+    weights: [N] sample weights, factors of the losses.
+    alpha: the penalty of one sample, alpha / N.
+    logistic_loss: True for sigmoid neurons and cross-entropy, False for z itself and half the squared
+      error.
 
   Yields:
     theta after the pass, and the loss before each update, summed over neurons, averaged over samples.
   """
-  # What overflows becomes an infinity here and a NaN in the training, and `fit` tells of that.
+  # An overflow becomes an infinity here and a NaN in the training, which `fit` reports.
   with np.errstate(over="ignore"):
     total = weights.sum()
     params, *samples = (jnp.asarray(array, jnp.float32) for array in (theta, x, y, rate, weights))
   n = x.shape[1]
   keep = None
   if alpha:
-    # The penalty counts a pair's coefficient 2 Q_ij, hence 4 Q_ij^2 / 2; b has none.
+    # A pair's coefficient is 2 Q_ij, so that its penalty is 4 Q_ij^2 / 2; b has no penalty.
     bend = np.concatenate([[0.0], np.ones(n), ops.multiplicity(n) ** 2])
     keep = jnp.asarray(alpha * bend[:, None], jnp.float32)
   expand = None if len(x) * len(params) <= STORED else _column_features

@@ -1,4 +1,4 @@
-"""One layer for another: the same kernel and bias, and new parameters beside them."""
+"""Makes the new layer of an exchange: the old kernel and bias, and new parameters beside them."""
 
 import functools
 import inspect
@@ -16,8 +16,8 @@ from qnn_jax.ops import _mesh
 from qnn_jax.surgery._places import EXCHANGEABLE, Kind, Place, named
 
 _ZEROS = jax.nn.initializers.zeros
-_OLD = ("kernel", "bias")  # what a new layer takes over
-# s [r, m] has no axis of inputs, and r may be n: the lengths do not tell it from a u [n, m].
+_OLD = ("kernel", "bias")  # the variables that a new layer takes over
+# s [r, m] has no axis of inputs, but r may equal n: by its shape alone it could be a u [n, m].
 _WITHOUT_INPUTS = ("s",)
 
 
@@ -35,7 +35,7 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
   _check_no_clash(place, kept, new)
 
   def draw(key) -> nnx.State:
-    """What the new layer has beside kernel and bias."""
+    """The new layer's parameters beside kernel and bias."""
     state = nnx.state(build(key))
     return nnx.State({name: value for name, value in state.items() if name not in _OLD})
 
@@ -54,7 +54,7 @@ def exchanged(place: Place, kind: Kind, rngs: nnx.Rngs) -> nnx.Module:
 
 
 def _check_no_clash(place: Place, kept: Iterable[str], new: nnx.Module) -> None:
-  """InputError if the user gave the old layer an attribute that the new one makes itself, a q say."""
+  """InputError if the old layer has an attribute, set by the user, that the new layer defines itself."""
   form = EXCHANGEABLE[type(place.module)]
   sizes, names = _arguments_of(form)
   as_made = nnx.eval_shape(lambda: form(*[1 for _ in sizes], rngs=nnx.Rngs(0)))
@@ -62,7 +62,7 @@ def _check_no_clash(place: Place, kept: Iterable[str], new: nnx.Module) -> None:
   if clash:
     raise InputError(
       f"{place.path} has an attribute '{clash[0]}', and {type(new).__name__} has one of that name "
-      "itself: rename or delete the layer's before the exchange"
+      "itself: rename or delete the attribute before the exchange"
     )
 
 
@@ -73,8 +73,8 @@ def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module
   make: Any = _layer_of(kind, form) if isinstance(kind, str) else kind
   if isinstance(make, nnx.Module):
     raise InputError(
-      f"{place.path}: a value of kinds is a layer that is made already; write its class, "
-      f"{type(make).__name__}, or a head's name"
+      f"{place.path}: a value of kinds is a layer object; give the class {type(make).__name__} instead, "
+      "or a head's name"
     )
   if not callable(make):
     raise InputError(
@@ -84,7 +84,7 @@ def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module
   given = set(make.keywords) if isinstance(make, functools.partial) else set()
   sizes, names = _arguments_of(form)
   arguments = {name: getattr(old, name) for name in names - given if hasattr(old, name)}
-  if "use_bias" not in given:  # a bias may have been taken away by hand
+  if "use_bias" not in given:  # the user may have removed the bias by hand
     arguments["use_bias"] = old.bias is not None
   arguments |= {name: _ZEROS for name in ("kernel_init", "bias_init")}  # replaced by the old ones
   if "param_dtype" not in given:
@@ -110,14 +110,14 @@ def _builder(place: Place, kind: Kind) -> tuple[Callable[[jax.Array], nnx.Module
 
 
 def _arguments_of(form: type) -> tuple[list[str], set[str]]:
-  """(the sizes, which come first and must be given; the arguments that a layer keeps as attributes)."""
+  """(the sizes, which are positional and required; the arguments that a layer keeps as attributes)."""
   _, *parameters = inspect.signature(vars(form)["__init__"]).parameters.values()
   first = [p.name for p in parameters if p.kind != p.KEYWORD_ONLY and p.default is p.empty]
   return first, {p.name for p in parameters} - {*first} | {"derivative"}
 
 
 def _layer_of(name: str, form: type) -> Callable[..., nnx.Module]:
-  """What makes the layer of a head in the place of an nnx.Linear, or of an nnx.Conv."""
+  """The class of a head's layer that replaces an nnx.Linear, or of its convolution for an nnx.Conv."""
   head = heads.get(name)
   layer = head.layer if form is nnx.Linear else head.conv
   if layer is None:
@@ -126,7 +126,7 @@ def _layer_of(name: str, form: type) -> Callable[..., nnx.Module]:
 
 
 def _stack(place: Place, new) -> tuple[int, ...]:
-  """The first axes of a stack of layers, as nnx.vmap makes it; () for one layer."""
+  """The leading axes of a stack of layers, as nnx.vmap makes it; () for one layer."""
   old: Any = place.module
   stack = old.kernel.shape[: len(old.kernel.shape) - len(new.kernel.shape)]
   for name in _OLD:
@@ -147,7 +147,7 @@ def _stack(place: Place, new) -> tuple[int, ...]:
 def _placed(
   draw: Callable[[jax.Array], nnx.State], key: jax.Array, kernel, stack: int
 ) -> nnx.State:
-  """The values of `draw(key)`, made where the kernel is: each device makes its part alone."""
+  """The values of `draw(key)`, made on the kernel's devices: each device makes only its own part."""
   shapes = jax.eval_shape(draw, key)
   layout = _layout(kernel, stack)
   place = lambda path, leaf: layout(_name_in(path), leaf.shape)
@@ -170,7 +170,7 @@ def _name_in(path: tuple) -> str:
 
 
 def _layout(kernel, stack: int) -> Callable[[str, tuple[int, ...]], Sharding | None]:
-  """Where a new parameter of a name and a shape lies, as the kernel does; None: JAX is to choose."""
+  """(name, shape) -> the sharding of a new parameter, like the kernel's; None if JAX is to choose it."""
   if isinstance(kernel, jax.core.Tracer):
     where = _mesh.sharding(kernel)
   else:
@@ -186,7 +186,7 @@ def _layout(kernel, stack: int) -> Callable[[str, tuple[int, ...]], Sharding | N
 
 
 def _note_layout(name: str, variable: nnx.Variable, kernel: nnx.Variable, stack: int) -> None:
-  """Writes the layout that Flax notes of the kernel into a new variable too."""
+  """Copies the sharding metadata that Flax keeps for the kernel to a new variable."""
   noted = kernel.get_metadata()
   spec = noted.get("out_sharding")
   if "out_sharding" in variable.get_metadata() or not isinstance(spec, (tuple, P)):
@@ -199,8 +199,10 @@ def _note_layout(name: str, variable: nnx.Variable, kernel: nnx.Variable, stack:
 def _axes_as(
   spec: Iterable, of: tuple[int, ...], name: str, shape: tuple[int, ...], stack: int
 ) -> tuple:
-  """The kernel's entry for every axis of another parameter: the last for the last, neurons or channels;
-  those of the stack; those of the inputs, for a parameter that begins with all of them; else None.
+  """For every axis of a new parameter the kernel's entry for that axis, or None.
+
+  The last axis (neurons or channels) and the axes of a stack are those of the kernel. The axes of the
+  inputs are those of the kernel if the parameter begins with all of them.
 
   >>> _axes_as(("i", "o"), (4, 3), "q", (10, 3), 0), _axes_as(("i", "o"), (4, 3), "u", (4, 3), 0)
   ((None, 'o'), ('i', 'o'))

@@ -1,4 +1,4 @@
-"""Where layers stand in a model, and which of them are chosen."""
+"""Finds the layers of a model, and those that the user has chosen."""
 
 import fnmatch
 import functools
@@ -13,7 +13,7 @@ from qnn_jax.layers import AffineLinear
 Where = str | tuple[str | int, ...] | Callable[[str, nnx.Module], bool]
 Kind = str | Callable[..., nnx.Module]
 
-# What is exchanged: these very classes. A subclass may compute something else.
+# Only these classes are exchanged, and no subclass: a subclass may compute something else.
 EXCHANGEABLE: dict[type, type] = {
   nnx.Linear: nnx.Linear,
   AffineLinear: nnx.Linear,
@@ -22,7 +22,7 @@ EXCHANGEABLE: dict[type, type] = {
 
 
 class Place(NamedTuple):
-  """A way from the model to a module: the dotted path, and what holds the module under which key."""
+  """A place of a module in a model: the dotted path, the object that holds it, and the key there."""
 
   path: str
   holder: Any
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 def places_of(node, path=(), above=(), holder=None) -> Iterator[Place]:
-  """Every module, at every place where the model has it."""
+  """Every module of a model, once for each place where the model has it."""
   if isinstance(node, nnx.Module):
     key = path[-1] if path else None
     yield Place(".".join(map(str, path)), holder, key, node)
@@ -52,7 +52,7 @@ def _children(node):
 
 
 def chosen_of(places: list[Place], kinds: Mapping[Where, Kind]) -> list[tuple[Place, Kind]]:
-  """The places whose layers are exchanged, in the model's order, each with its kind."""
+  """The places whose layers are exchanged, in the model's order, each with its new kind."""
   if not isinstance(kinds, Mapping) or not kinds:
     raise InputError(
       f"kinds must say which layers become what, as {{'head': 'qnn'}}, got {kinds!r}"
@@ -68,7 +68,7 @@ def chosen_of(places: list[Place], kinds: Mapping[Where, Kind]) -> list[tuple[Pl
       if not _same(other, kind):
         raise InputError(
           f"{place.path or 'the model'} is to become {named(other)} by {named(before)} and "
-          f"{named(kind)} by {named(where)}: let one entry of kinds choose it"
+          f"{named(kind)} by {named(where)}: only one entry of kinds may choose it"
         )
   return [
     (place, kind_of[id(place.module)][1]) for place in candidates if id(place.module) in kind_of
@@ -76,7 +76,7 @@ def chosen_of(places: list[Place], kinds: Mapping[Where, Kind]) -> list[tuple[Pl
 
 
 def _same(kind: Kind, other: Kind) -> bool:
-  """Whether two kinds are one, or partials that say the same."""
+  """Whether two kinds are equal, or partials with equal arguments."""
   if isinstance(kind, functools.partial) and isinstance(other, functools.partial):
     said = lambda partial: (partial.func, partial.args, partial.keywords)
     return said(kind) == said(other)
@@ -117,7 +117,7 @@ def _nothing_there(where, places, candidates) -> str:
 
 
 def named(thing) -> str:
-  """A path, class or function in a message."""
+  """The text for a path, a class or a function in a message."""
   name = getattr(thing, "__name__", None)
   return repr(thing) if name is None else name
 
@@ -126,11 +126,11 @@ def check_can_be_put(place: Place) -> None:
   if place.holder is None:
     raise InputError(
       f"the model is the {named(type(place.module))} itself, which cannot be exchanged in place: "
-      "pass a module that has it, nnx.Sequential(model) say"
+      "pass a module that contains it, for example nnx.Sequential(model)"
     )
   if isinstance(place.holder, tuple):
     raise InputError(
-      f"{place.path} is an entry of a tuple, which cannot be changed: make the tuple an nnx.List"
+      f"{place.path} is an entry of a tuple, which cannot be changed: use an nnx.List instead of the tuple"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the trainers of per_sample.py have in common: their samples and their functions."""
+"""The types that the trainers of per_sample.py share: chunks of samples, and a trainer's functions."""
 
 import functools
 from collections.abc import Callable
@@ -26,9 +26,8 @@ class Trainer(NamedTuple):
   """Compiled functions of one fleet; see `make_trainer`.
 
   start(params, rates) -> state, with eta of every lane, [S]; prepare(inputs, chunk) -> chunk;
-  run(state, inputs, labels, prepared chunk) -> state (the old one is given up); finish(state) ->
-  params. Inputs and labels are what `place` has made of them: where they are needed, on one device or
-  several.
+  run(state, inputs, labels, prepared chunk) -> state (the old state is donated); finish(state) ->
+  params. Inputs and labels must be those that `place` returns: it puts them on the devices.
   """
 
   start: Callable[[list[Params], jax.Array], Any]
@@ -42,10 +41,10 @@ PRECISIONS = ("highest", "high", "default")
 
 
 def precisely(function: Callable, platform: str, precision: str) -> Callable:
-  """The function, its matrix products at this precision where the platform would round them.
+  """The function with its matrix products in this precision, on platforms that would round their inputs.
 
-  A CPU has one precision. By default an H100 rounds what it multiplies to TF32, 10 bits behind the point, and a
-  TPU to bfloat16, 7 bits.
+  A CPU has only one precision. By default an H100 rounds the inputs of products to TF32, which has a
+  mantissa of 10 bits, and a TPU to bfloat16, which has 7.
   """
   if platform == "cpu":
     return function
@@ -61,16 +60,16 @@ def precisely(function: Callable, platform: str, precision: str) -> Callable:
 def checked(fleet: Fleet, params: list[Params], rates: jax.Array) -> jax.Array:
   """The rates in the fleet's dtype; InputError unless there is one for every lane of `params`."""
   check_rates(params, rates)
-  return jnp.copy(rates.astype(fleet.dtype))  # run gives the state up
+  return jnp.copy(rates.astype(fleet.dtype))  # run donates its state
 
 
 def check_rates(params: list[Params], rates: jax.Array) -> None:
   """InputError unless there is a rate for every lane of `params`."""
   lanes = len(jax.tree.leaves(params)[0])
   if rates.shape != (lanes,):
-    raise InputError(f"rates must be one a lane, [{lanes}], got an array of shape {rates.shape}")
+    raise InputError(f"rates must have the shape [{lanes}], one for each lane, got {rates.shape}")
 
 
 def one_hot(labels: jax.Array, fleet: Fleet) -> jax.Array:
-  """[..., C] of labels [...]."""
+  """Labels [...] as one-hot rows [..., C]."""
   return jax.nn.one_hot(labels, fleet.classes, dtype=fleet.dtype)

@@ -1,14 +1,14 @@
-"""Inputs that are the same in every training sample, kept out of the products, exactly.
+"""Keeps inputs that are the same in every training sample out of the products, without approximation.
 
-A border pixel of MNIST is dark in every training image: with a shift it is -1/2, and no longer without
-influence. But the weights of such inputs c_p all move alike. Sample t moves them by -eta c_p delta_t
-and the bias by -eta delta_t, so the first layer's total input is that of the other inputs with the
-bias
+A border pixel of MNIST is dark in every training image. With the shift its value is -1/2, so that it
+has an influence. But the weights of all such inputs c_p change in the same way: sample t changes them
+by -eta c_p delta_t and the bias by -eta delta_t. So the first layer's total input is that of the other
+inputs, with the bias
 
     b' = b + sum_p c_p W_p,     which moves by -eta (1 + c.c) delta_t.
 
-A trainer that knows this trains b', and with it G_ts = x_t.x_s + 1 + c.c, and in the end each weight is its
-start plus the common movement:
+So the trainer trains b', with G_ts = x_t.x_s + 1 + c.c. In the end each weight is its start plus the
+common change:
 
     W_p = W0_p + c_p (b' - b'_0) / (1 + c.c),     b = b' - sum_p c_p W_p.
 
@@ -30,7 +30,7 @@ class Constant(NamedTuple):
 
   Attributes:
     varies: [n] bool, True for an input that differs among the training samples.
-    values: [n - k] of the others, as the net sees them (pixels scaled and shifted).
+    values: [n - k], the values of the other inputs, as the net gets them (pixels scaled and shifted).
   """
 
   varies: np.ndarray
@@ -38,7 +38,7 @@ class Constant(NamedTuple):
 
   @property
   def weight(self) -> float:
-    """1 + c.c, how much the merged bias moves as multiples of the bias."""
+    """1 + c.c: the merged bias changes by so many times the change of the bias."""
     return 1 + float(self.values @ self.values)
 
   def merge(self, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,12 +77,12 @@ class Constant(NamedTuple):
 
 
 def none(inputs: int) -> Constant:
-  """All of so many inputs vary."""
+  """For so many inputs that all vary."""
   return Constant(np.ones(inputs, bool), np.zeros(0))
 
 
 def constant_inputs(fleet: Fleet, samples: np.ndarray) -> Constant:
-  """Which inputs are the same in all of the training samples [N, n], as the fleet's nets see them."""
+  """Finds the inputs that are the same in all training samples [N, n], as the fleet's nets get them."""
   samples = np.asarray(samples)
   varies = (samples != samples[:1]).any(0)
   with jax.enable_x64(True):

@@ -1,11 +1,11 @@
-"""Runs over all devices of a process: their axis is split by `jax.shard_map`, and no device waits for another.
+"""Spreads runs over all devices of a process with `jax.shard_map`, so that no device waits for another.
 
-Lanes are independent, so a program for D devices is D times the program for one, each with its part of the
-lanes: the compiled program holds no collective. `jax.jit` with shardings alone would put all-gathers into
-the loops. Any number of lanes goes on any number of devices: the last lane is repeated where they do not
-come out even, and what comes of the copies is left out.
+Lanes are independent. So the program for D devices is D times the program for one device, each with its
+part of the lanes, and it has no collective operations. (`jax.jit` with shardings alone would put
+all-gathers into the loops.) Any number of lanes fits any number of devices: the last lane is repeated
+as padding, and the results of the copies are dropped.
 
-With several processes (`jax.distributed`) each one uses its own devices; nothing here sees the others'.
+With several processes (`jax.distributed`) each process uses only its own devices.
 """
 
 import functools
@@ -19,27 +19,29 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "runs"
+"""The name of the mesh axis."""
 
 Devices = Sequence[jax.Device]
+"""Devices in the order of the mesh."""
 
 
 def count() -> int:
-  """Devices of this process; asking starts the back end."""
+  """The number of devices of this process. Calling it starts JAX's back end."""
   return jax.local_device_count()
 
 
 def over_runs(
   function: Callable, in_axes: Sequence[Any], out_axes: Any = 0, devices: Devices | None = None
 ) -> Callable:
-  """`function` with the axis of runs split over devices: to be called within `jax.jit`.
+  """`function` with the axis of runs sharded over the devices; to be called within `jax.jit`.
 
   Args:
-    function: of arrays or trees of them; it sees a device's own part of the runs.
-    in_axes: for each argument, which axis of all its leaves holds the runs; None for what every device
-      has whole; or a tree of them that begins as the argument does. The axis must be a multiple of the
-      devices, as `put` makes it.
-    out_axes: the same for what is returned.
-    devices: by default all of this process; where that is one, this is `function` itself.
+    function: a function of arrays or trees of arrays; on each device it sees that device's runs.
+    in_axes: for each argument, the axis of the runs in all its leaves; None if every device has the whole
+      argument; or a tree of these that is a prefix of the argument. The length of the axis must be a
+      multiple of the number of devices, as `put` makes it.
+    out_axes: the same for the results.
+    devices: by default all of this process. For one device the result is `function` itself.
   """
 
   @functools.wraps(function)
@@ -51,18 +53,19 @@ def over_runs(
       mesh=mesh_of(devices),
       in_specs=_specs(tuple(in_axes)),
       out_specs=_specs(out_axes),
-      check_vma=False,  # nothing is summed over the devices, so nothing is to be inferred
+      check_vma=False,  # nothing is summed over the devices, so that there is nothing to check
     )(*args)
 
   return call
 
 
 def put(tree: Any, axis: int | None, devices: Devices | None = None) -> Any:
-  """The tree on the devices, as `over_runs` takes it.
+  """Puts a tree on the devices, in the form that `over_runs` needs.
 
   Args:
-    tree: of arrays.
-    axis: of the runs, in every leaf; it is padded to a multiple of the devices. None: all have it whole.
+    tree: a tree of arrays.
+    axis: the axis of the runs in every leaf, which is padded to a multiple of the number of devices. With
+      None every device gets the whole tree.
     devices: by default all of this process.
   """
   if devices is None and count() == 1:
@@ -74,11 +77,11 @@ def put(tree: Any, axis: int | None, devices: Devices | None = None) -> Any:
 
 
 def padded(tree: Any, axis: int, to: int | None = None) -> Any:
-  """The tree with this axis of every leaf lengthened to a multiple of `to` by repeating its last element.
+  """The tree with one axis of every leaf padded to a multiple of `to`, by repeating the last element.
 
   Args:
-    tree: of arrays.
-    axis: from 0.
+    tree: a tree of arrays.
+    axis: the axis, from 0.
     to: by default the number of devices.
   """
   to = count() if to is None else to
@@ -94,12 +97,12 @@ def padded(tree: Any, axis: int, to: int | None = None) -> Any:
 
 
 def width(lanes: int) -> int:
-  """How many lanes `put` makes of so many."""
+  """The number of lanes after `put` has padded them."""
   return math.ceil(lanes / count()) * count()
 
 
 def mesh_of(devices: Devices | None = None) -> Mesh:
-  """The devices, by default all of this process, in a row."""
+  """A mesh with one axis of the devices, by default all of this process."""
   found = tuple(jax.local_devices() if devices is None else devices)
   return Mesh(np.array(found), (AXIS,), axis_types=(AxisType.Auto,))
 

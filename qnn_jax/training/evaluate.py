@@ -1,4 +1,4 @@
-"""Test accuracy of a fleet's nets."""
+"""The test accuracy of a fleet's nets."""
 
 import itertools
 import math
@@ -12,12 +12,17 @@ from qnn_jax import ops
 from qnn_jax.layers import AffineLinear
 from qnn_jax.training.fleet import Fleet, Params
 
-# What all nets make of so many samples stays in a core's cache.
+# The logits of all nets for so many samples fit into a core's cache.
 _SAMPLES_AT_ONCE = 1000
 
 
 class Evaluation(NamedTuple):
-  """accuracy [nets, S] in percent; finite [nets, S]: whether the run's loss is a finite number."""
+  """The result of a test.
+
+  Attributes:
+    accuracy: [nets, S] in percent.
+    finite: [nets, S], whether the run's loss is a finite number.
+  """
 
   accuracy: jax.Array
   finite: jax.Array
@@ -26,15 +31,16 @@ class Evaluation(NamedTuple):
 def evaluate(
   fleet: Fleet, params: list[Params], inputs: jax.Array, labels: jax.Array
 ) -> Evaluation:
-  """Accuracy on `inputs` [N, n] (floats, or 8-bit pixels) with `labels` [N] in 0..C-1.
+  """The accuracy of a `fleet` with `params` on inputs [N, n] (floats or 8-bit pixels), labels [N].
 
-  The prediction is the output with the largest logit. A run is finite if all its parameters and all
-  its logits are: then the loss (25), which takes logits, is finite too. One lane is taken after
-  another, and samples a thousand at a time, so that memory does not grow with their numbers.
+  The labels are in 0..C-1; the prediction is the output with the largest logit. The result has arrays
+  [nets, S]. A run is finite if all its parameters and logits are: then the loss (25), which is computed
+  from logits, is finite too. Lanes are evaluated one after the other, and samples a thousand at a time,
+  so that memory does not grow with their numbers.
   """
   parts = max(1, math.ceil(len(inputs) / _SAMPLES_AT_ONCE))
   missing = -len(inputs) % parts
-  # The last sample once more, with a label that no prediction is, changes neither count nor finiteness.
+  # Padding repeats the last sample with an impossible label: this changes neither count nor finiteness.
   inputs = jnp.pad(inputs, ((0, missing), (0, 0)), mode="edge").reshape(parts, -1, inputs.shape[1])
   padded = jnp.pad(labels, (0, missing), constant_values=-1).reshape(parts, -1)
 
@@ -55,7 +61,7 @@ def evaluate(
 
 
 def _logits(fleet, params, x):
-  """Logits of every net of one lane, with one matrix product for all affine first layers."""
+  """The logits of every net of one lane, with one matrix product for all affine first layers."""
   modules = [nnx.merge(fleet.graphdef(net), p) for net, p in zip(fleet.nets, params)]
   affine = [i for i, module in enumerate(modules) if isinstance(module.layers[0], AffineLinear)]
   logits = [None if i in affine else module(x) for i, module in enumerate(modules)]

@@ -1,10 +1,11 @@
-"""Fleets: the nets of one table that are trained side by side, over many lanes.
+"""A fleet: networks that are trained side by side in one program, for many lanes at once.
 
-A lane is one run of all the nets: its seed, learning rate and start are values, not part of the program.
-All nets of a seed see the same samples in the same order (models are compared on paired data), and
-a seed's draws depend on its number alone: neither on the other lanes nor on the other nets.
+A lane is one run of all the networks. Its seed, learning rate and initialization are values, not parts
+of the compiled program. All networks of a seed see the same samples in the same order, so that models
+are compared on paired data. The random numbers of a seed depend only on its number, not on the other
+lanes or networks.
 
-Axis letters of this room: S lanes, N samples, n inputs, h hidden neurons, C classes.
+Axis letters in this package: S lanes, N samples, n inputs, h hidden neurons, C classes.
 """
 
 import collections
@@ -25,14 +26,17 @@ from qnn_jax.errors import InputError
 from qnn_jax.initializers import STARTS, Initializer
 from qnn_jax.training import _compile
 
-# The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}: the pure
-# dict of its nnx.State, every leaf with a leading axis [S]; nnx.merge(graphdef, ...) takes one lane's.
 Params = dict[str, Any]
+"""The parameters of one net, {"layers": {0: {"kernel": [S, n, h], "bias": [S, h]}, 1: {...}}}.
+
+This is the pure dict of its nnx.State; every leaf has a leading axis [S]. `nnx.merge(graphdef, ...)`
+takes those of one lane.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-  """One architecture of a fleet: hidden layer size(s) and kinds, and the head, as in Classifier."""
+  """One architecture of a fleet; head, hidden and hidden_kind are arguments of `models.Classifier`."""
 
   head: str
   hidden: int | tuple[int, ...]
@@ -40,20 +44,20 @@ class Net:
 
   @property
   def name(self) -> str:
-    """What the net's draws are derived from: never to change, or every result would."""
+    """The text from which the net's random numbers are derived: changing it changes every result."""
     return f"Net(head={self.head!r}, hidden={self.hidden!r}, hidden_kind={self.hidden_kind!r})"
 
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
-  """Nets that share their inputs: all that a compiled program depends on.
+  """Nets that share their inputs. A compiled program depends on these values only.
 
   Attributes:
-    nets: the architectures; each once.
-    in_features: n.
-    classes: C.
-    dtype: of parameters and computation.
-    input_shift: 8-bit pixels become x / 255 - input_shift; floats are taken as they are.
+    nets: the architectures, each once.
+    in_features: n, the number of inputs.
+    classes: C, the number of classes.
+    dtype: the dtype of parameters and computation.
+    input_shift: 8-bit pixels become x / 255 - input_shift; floats are not changed.
   """
 
   nets: tuple[Net, ...]
@@ -67,13 +71,13 @@ class Fleet:
       raise InputError(f"a fleet needs nets, each once, got {self.nets}")
 
   def as_inputs(self, inputs: jax.Array) -> jax.Array:
-    """Inputs in the computation's dtype; 8-bit pixels become x / 255 - input_shift."""
+    """inputs [..., n] in the computation's dtype; 8-bit pixels become x / 255 - input_shift."""
     if inputs.dtype == jnp.uint8:
       return inputs.astype(self.dtype) / 255 - self.input_shift
     return inputs.astype(self.dtype)
 
   def module(self, net: Net, key: jax.Array, param_init: Initializer) -> models.Classifier:
-    """A fresh classifier of this architecture, its parameters drawn from `key` by `param_init`."""
+    """A new classifier with the architecture `net`, its parameters drawn from `key` [] by `param_init`."""
     return models.Classifier(
       self.in_features,
       net.hidden,
@@ -86,21 +90,21 @@ class Fleet:
     )
 
   def graphdef(self, net: Net) -> nnx.GraphDef:
-    """The static part of `module(net, ...)`, to merge with one lane's parameters."""
+    """The static part of `module(net, ...)`, to be merged with the parameters of one lane."""
     zeros = jax.nn.initializers.zeros
     return nnx.split(nnx.eval_shape(lambda: self.module(net, jax.random.key(0), zeros)))[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Lane:
-  """One run of all the nets of a fleet: its seed, and how the nets start and learn.
+  """One run of all the nets of a fleet: its seed, initialization and learning rate.
 
   Attributes:
-    seed: what the start and the order of the samples are drawn from.
+    seed: the seed of the initial parameters and of the order of the samples.
     learning_rate: eta of (7), the same for every parameter.
-    init: the start's distribution, of `initializers.STARTS`: 'symmetric' is U[-s, s), 'positive'
-      U[0, s), 'normal' N(0, s^2).
-    init_scale: s, the scale of every parameter's start, matrices symmetrised.
+    init: the distribution of the initial parameters, from `initializers.STARTS`: 'symmetric' is
+      U[-s, s), 'positive' U[0, s), 'normal' N(0, s^2).
+    init_scale: s, the same for every parameter; matrices are symmetrised.
   """
 
   seed: int
@@ -114,22 +118,22 @@ class Lane:
 
   @property
   def param_init(self) -> Initializer:
-    """Start of every parameter."""
+    """The initializer of every parameter."""
     return STARTS[self.init](self.init_scale)
 
 
 def rates(fleet: Fleet, lanes: Sequence[Lane]) -> jax.Array:
-  """[S] the lanes' learning rates, in the fleet's dtype."""
+  """The learning rates [S] of the lanes, in the fleet's dtype."""
   return jnp.asarray([lane.learning_rate for lane in lanes], fleet.dtype)
 
 
 def init(fleet: Fleet, lanes: Sequence[Lane]) -> list[Params]:
-  """Starting parameters of every net, in the order of `fleet.nets`; leaves [S, ...]."""
+  """The initial parameters of every net for these lanes, in the order of `fleet.nets`; leaves [S, ...]."""
   names = sorted({lane.init for lane in lanes})
   seeds = jnp.asarray([lane.seed for lane in lanes], jnp.uint32)
   scales = jnp.asarray([lane.init_scale for lane in lanes], fleet.dtype)
-  # A program a distribution, for all lanes whichever are of it, so that it serves any mixture. With all
-  # distributions in one program, rounding would differ with what else is in it.
+  # One program for each distribution, run for all lanes, so that it serves any mixture of lanes. If one
+  # program had all distributions, the rounding of one would depend on the others.
   each = [_init(fleet, name, seeds, scales) for name in names]
   if len(each) == 1:
     return each[0]
@@ -143,15 +147,16 @@ def _init(fleet, name, seeds, scales):
 
 @functools.partial(_compile.jit, level=0, on_cpu=True)
 def _chosen(which, each):
-  """Of `each`, lane s is that of each[which[s]]."""
+  """The arrays whose lane s is that of each[which[s]]."""
   of_lane = lambda i, *leaves: jax.lax.select_n(i, *leaves)
   return jax.tree.map(lambda *leaves: jax.vmap(of_lane)(which, *leaves), *each)
 
 
 def _init_lane(fleet, name, seed, scale):
-  """The states of `fleet.module(net, key)` of all nets, draws of about one size made together.
+  """The states of `fleet.module(net, key)` of all nets; draws of about the same size are made together.
 
-  Net by net the 75 draws of Table 4's nets compile three times as long as the 5 that are left so.
+  Drawn separately, the 75 parameters of Table 4's nets take three times as long to compile as the 5
+  joint draws.
   """
   shapes = [_drawn_shapes(fleet, net) for net in fleet.nets]
   keys = _drawn_keys(fleet, seed)
@@ -176,14 +181,14 @@ def _init_lane(fleet, name, seed, scale):
 
 def _drawn_keys(fleet, seed):
   """The keys of each net's draws, in turn: [nets][draws]."""
-  # Keys do not depend on sizes, so nets of the same layers are asked together.
+  # Keys do not depend on sizes, so nets with the same kinds of layers are traced once.
   of_layers = collections.defaultdict(list)
   for i, net in enumerate(fleet.nets):
     depth = 1 if isinstance(net.hidden, int) else len(net.hidden)
     of_layers[net.head, net.hidden_kind, depth].append(i)
   keys = [None] * len(fleet.nets)
   for places in of_layers.values():
-    # A net's own number, so that it starts alike in whatever company it is trained.
+    # A number of the net alone, so that its start does not depend on the other nets.
     numbers = [zlib.crc32(fleet.nets[i].name.encode()) for i in places]
 
     def of_net(number, net=fleet.nets[places[0]]):
@@ -202,9 +207,9 @@ def _drawn_keys(fleet, seed):
 
 
 def _drawn_alike(shape):
-  """What draws have in common that are made as one: their size, roughly, or all of their shape.
+  """The key by which draws are grouped: roughly their size, or their exact shape.
 
-  A draw of JAX's default generator is the beginning of any longer one.
+  A draw of JAX's default generator is the beginning of any longer draw.
   """
   config: Any = jax.config  # whose types, before JAX 0.12, do not list its options
   if config.jax_threefry_partitionable and config.jax_default_prng_impl == "threefry2x32":
@@ -213,7 +218,7 @@ def _drawn_alike(shape):
 
 
 def _drawn_shapes(fleet, net):
-  """The shapes that a module of this net draws, in turn."""
+  """The shapes of the parameters that a module of this net draws, in order."""
   shapes = []
 
   def note(key, shape, dtype):
@@ -225,17 +230,21 @@ def _drawn_shapes(fleet, net):
 
 
 def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: bool) -> jax.Array:
-  """[S, N] which samples each seed trains on, and in which order, in every epoch alike.
+  """The samples [S, N] that each seed trains on, in their order, which is the same in every epoch.
 
-  A seed draws `size` of the `available` samples without replacement; a smaller size is a beginning
-  of a larger one. Equal seeds get the same, and with `shared` all get the draw of seed 0.
+  Args:
+    seeds: the seeds; equal seeds get equal orders.
+    size: N, the number of samples that a seed draws without replacement. A smaller draw is the beginning
+      of a larger one.
+    available: the number of samples to draw from.
+    shared: whether all seeds get the draw of seed 0.
 
   Raises:
-    InputError: if size is not in 1..available.
+    InputError: size is not in 1..available.
   """
   if not 1 <= size <= available:
     raise InputError(
-      f"the training size must be 1 to {available}, the samples there are, got {size}"
+      f"the training size must be 1 to {available}, the number of samples, got {size}"
     )
   numbers = [0] * len(seeds) if shared else list(map(int, seeds))
   once = tuple(dict.fromkeys(numbers))
@@ -243,7 +252,7 @@ def sample_order(seeds: Sequence[int], size: int, available: int, *, shared: boo
   return jnp.asarray(_whole_order(once, available)[places, :size])
 
 
-@functools.lru_cache(maxsize=1)  # a sweep asks for the same seeds' order at every size
+@functools.lru_cache(maxsize=1)  # a sweep needs the order of the same seeds at every size
 def _whole_order(seeds, available):
   return np.asarray(_draw_orders(jnp.asarray(seeds, jnp.uint32), available), np.int32)
 

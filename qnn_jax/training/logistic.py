@@ -4,10 +4,10 @@ A quadratic neuron is linear in its parameters. With the features of a sample
 
   phi(x) = (1, x, M(x)),   M(x) of (16) packed: x_i^2 on the diagonal, 2 x_i x_j off it,
 
-and theta = (b, w, Q) in the same order, z = theta . phi(x) is (1), and the three updates (8),
-(11, its sign mended) and (19) are one: theta <- theta + eta (y - yhat) phi(x). A step of sums and
-products alone is one small fused loop to XLA, five times faster than one with a matrix product in
-it; `epoch_reference` is the equations as they are printed.
+and theta = (b, w, Q) in the same order, z = theta . phi(x) is (1). The three updates (8), (11) with its
+sign corrected, and (19) are one: theta <- theta + eta (y - yhat) phi(x). A step with only sums and
+elementwise products is one small fused loop for XLA, five times faster than a step with a matrix
+product. `epoch_reference` has the equations as printed.
 
 Axis letters: n inputs, P = n(n+1)/2, F = 1 + n + P features, N samples, K any axes of neurons.
 """
@@ -24,11 +24,13 @@ from qnn_jax import ops
 from qnn_jax.initializers import STARTS, symmetrized
 
 Array = TypeVar("Array", jax.Array, np.ndarray)
+"""An array of JAX or NumPy."""
 Expand = Callable[[jax.Array], jax.Array]
+"""A sample of the inputs -> its features."""
 
 
 def m_matrix(x: jax.Array) -> jax.Array:
-  """M(x) of (15) and (16), the derivative of x^T Q x in a symmetric Q: [..., n] -> [..., n, n].
+  """M(x) of (15) and (16), the derivative of x^T Q x by a symmetric Q: x [..., n] -> [..., n, n].
 
   >>> m_matrix(jnp.array([2.0, 3.0])).tolist()
   [[4.0, 12.0], [12.0, 9.0]]
@@ -38,9 +40,9 @@ def m_matrix(x: jax.Array) -> jax.Array:
 
 
 def features(x: jax.Array) -> jax.Array:
-  """phi(x) = (1, x, M(x) packed in `np.triu_indices` order): [..., n] -> [..., F].
+  """phi(x) = (1, x, M(x) packed in `np.triu_indices` order): x [..., n] -> [..., F].
 
-  The first 1 + n of them are the features of an ordinary neuron.
+  The first 1 + n features are those of an ordinary neuron.
 
   >>> features(jnp.array([2.0, 3.0])).tolist()
   [1.0, 2.0, 3.0, 4.0, 12.0, 9.0]
@@ -51,19 +53,26 @@ def features(x: jax.Array) -> jax.Array:
 
 
 def join(q: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-  """theta [F, ...K] of `ops.quadratic`'s q [P, ...K], kernel [n, ...K] and bias [...K]."""
+  """q [P, ...K], kernel [n, ...K] and bias [...K], as in `ops.quadratic` -> theta [F, ...K]."""
   return jnp.concatenate([bias[None], kernel, q])
 
 
 def split(theta: Array, n: int) -> tuple[Array, Array, Array]:
-  """`join` undone: theta [F, ...K] of neurons with n inputs -> q, kernel, bias."""
+  """The inverse of `join`: theta [F, ...K], n inputs -> q [P, ...K], kernel [n, ...K], bias [...K]."""
   return theta[1 + n :], theta[1 : 1 + n], theta[0]
 
 
 def start(seed: int | jax.Array, n: int, neurons: int, init: str, scale: float) -> jax.Array:
-  """theta [F, neurons] of n inputs, drawn from `initializers.STARTS[init](scale)`, Q symmetrised.
+  """The initial theta [F, neurons], drawn from `initializers.STARTS[init](scale)`, with Q symmetrised.
 
-  b and w do not depend on whether Q is drawn: the first 1 + n rows start ordinary neurons.
+  The first 1 + n rows, b and w, are also the start of ordinary neurons: they do not depend on Q's draw.
+
+  Args:
+    seed: the seed, a number or a scalar array.
+    n: inputs of a neuron.
+    neurons: the number of neurons.
+    init: the name of the distribution.
+    scale: the scale of the distribution.
   """
   draw = STARTS[init](scale)
   q, kernel, bias = jax.random.split(jax.random.key(seed), 3)
@@ -81,16 +90,18 @@ def epoch(
   rate: float | jax.Array,
   expand: Expand | None = None,
 ) -> jax.Array:
-  """One pass over the samples in their order, an update after each: (8), (11) mended and (19).
+  """One pass over the samples in their order, with an update after each sample.
 
-  The neurons do not see each other: K may hold classes, seeds, starts, all trained at once.
+  The updates are (8), (11) with its sign corrected, and (19). The neurons are independent, so that the
+  axes K may be classes, seeds and initializations, all trained at once.
 
   Args:
     theta: [F, ...K], see `join`.
-    inputs: [N, F, ...K] the samples' features; axes of K may be 1 where neurons share a sample.
-    targets: [N, ...K] y in {0, 1}; axes may be 1 here too.
-    rate: eta.
-    expand: what makes features of a sample of `inputs`, for features too many to be stored.
+    inputs: [N, F, ...K] the samples' features; an axis of K may have length 1 if its neurons share the
+      samples.
+    targets: [N, ...K] y in {0, 1}; axes may have length 1 here too.
+    rate: eta, a number or a scalar array.
+    expand: computes the features of one sample of `inputs`, if they are too many to be stored.
 
   Returns:
     theta [F, ...K] after the pass.
@@ -114,10 +125,21 @@ def sgd(
   epochs: int | jax.Array,
   expand: Expand | None = None,
 ) -> jax.Array:
-  """`epoch` `epochs` times, in the same order every time; compiled once for any rate and number.
+  """Runs `epoch` `epochs` times, in the same order every time. Compiled once for any rate and number.
 
-  Calling it again with what it returned goes on where it stopped, so a long training can be told
-  of in chunks.
+  Calling it again with its result as theta continues the training. So a long training can be run in
+  parts, with progress reported between them.
+
+  Args:
+    theta: [F, ...K], see `join`.
+    inputs: [N, F, ...K], as in `epoch`.
+    targets: [N, ...K], as in `epoch`.
+    rate: eta, a number or a scalar array.
+    epochs: the number of passes.
+    expand: as in `epoch`.
+
+  Returns:
+    theta [F, ...K] after the last pass.
 
   >>> phi = features(jnp.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]))
   >>> y = jnp.array([0.0, 1.0, 1.0, 0.0])
@@ -133,7 +155,7 @@ def sgd(
 def epoch_reference(
   q: jax.Array, w: jax.Array, b: jax.Array, x: jax.Array, y: jax.Array, rate: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """The pass of `epoch` for one neuron, transcribed: q [n, n], w [n], b [], x [N, n], y [N]."""
+  """The pass of `epoch` for one neuron, transcribed: q [n, n], w [n], b [], x [N, n], y [N], eta = rate."""
   for x_t, y_t in zip(x, y, strict=True):
     z = x_t @ q @ x_t + w @ x_t + b  # (1)
     yhat = 1 / (1 + jnp.exp(-z))

@@ -1,12 +1,12 @@
 """Minibatch training of any NNX model with any optax optimiser, as one pure function of a key.
 
-What `make_train` returns is jit-able and vmap-able, so that seeds are a `jax.vmap`. Quadratic
-parameters can have an optimiser of their own, `quadratic_partition`: their gradients carry products
-of two activations where the affine ones carry one, and a rate that suits the ones is often far too
-high for the others.
+`make_train` returns a function that works under `jax.jit` and `jax.vmap`, so that several seeds are one
+`jax.vmap`. Quadratic parameters can have their own optimiser, see `quadratic_partition`. Their gradients
+contain products of two activations, those of affine parameters only one activation. So a learning rate
+that suits the affine parameters is often far too high for the quadratic ones.
 
-Matrix products have JAX's default precision, which rounds what is multiplied on a GPU or TPU; around the
-call, `jax.default_matmul_precision("highest")` keeps float32, as `per_sample.Method` does by itself.
+Matrix products have JAX's default precision, which rounds their inputs on a GPU or TPU. To keep
+float32, call the training inside `jax.default_matmul_precision("highest")`.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from qnn_jax.layers import QuadraticParam
 
 
 class Trained(NamedTuple):
-  """What one training leaves behind; under `jax.vmap` every array has the seeds in front.
+  """The result of one training. Under `jax.vmap` every array has a leading axis of seeds.
 
   Attributes:
     params: the model's parameters at the end.
-    rest: its other variables, batch statistics and random keys; empty for the papers' networks.
+    rest: the model's other variables: batch statistics and random keys; none in the papers' networks.
     loss: [steps] mean loss of each step's batch, before that step's update.
-    diverged: bool []: a loss or a parameter stopped being finite.
-    diverged_at: int32 []: the first step with a loss that is not finite; `steps` if there is none.
+    diverged: bool []: whether a loss or a parameter stopped being finite.
+    diverged_at: int32 []: the first step whose loss is not finite; `steps` if there is none.
   """
 
   params: nnx.State
@@ -41,13 +41,13 @@ class Trained(NamedTuple):
 
 
 class State(NamedTuple):
-  """Where a training has come to.
+  """The state of a training between two epochs, as a checkpoint holds it.
 
   Attributes:
     params, rest: the model's variables, as in `Trained`.
     optimizer: the optimiser's state.
-    order: uint32 [2], data of the key that the orders of all epochs come from.
-    epoch: int32 [], passes that are done.
+    order: uint32 [2], the data of the key from which the orders of all epochs are drawn.
+    epoch: int32 [], the number of epochs that are done.
   """
 
   params: nnx.State
@@ -63,7 +63,7 @@ Train = Callable[[jax.Array, jax.Array, jax.Array], Trained]
 
 
 class Trainer(NamedTuple):
-  """A training in pure parts, for those who want to stop and carry on.
+  """A training in two pure functions, so that it can be stopped and resumed.
 
   Attributes:
     start: key -> the first `State`.
@@ -78,14 +78,14 @@ class Trainer(NamedTuple):
 def make_trainer(
   make_model: MakeModel, loss: Loss, optimizer: optax.GradientTransformation, *, batch_size: int
 ) -> Trainer:
-  """What `make_train` does, a part at a time: the parts together give the same numbers.
+  """Like `make_train`, but the training runs in parts. The parts together give the same numbers.
 
   Args:
-    make_model, loss, optimizer, batch_size: as in `make_train`. The optimiser may hold traced numbers, such as
-      a rate that differs among the lanes of a `jax.vmap`.
+    make_model, loss, optimizer, batch_size: as in `make_train`. The optimiser may hold traced numbers, such
+      as a learning rate that differs among the elements of a `jax.vmap`.
 
   Raises:
-    InputError: batch_size is below 1, or, when `run` is called, as `make_train`'s `train`.
+    InputError: batch_size is below 1. `run` raises the errors of `make_train`'s `train`.
   """
   if batch_size < 1:
     raise InputError(f"batch_size must be at least 1, got {batch_size}")
@@ -136,27 +136,27 @@ def make_train(
   epochs: int,
   batch_size: int,
 ) -> Train:
-  """A pure `train(key, inputs, targets)` that starts a model and trains it.
+  """Makes a pure function `train(key, inputs, targets)` that initializes a model and trains it.
 
-  Every epoch sees all samples once in a fresh random order; those left over when the batches do not
-  come out even wait for another epoch. `batch_size = len(inputs)` is full-batch descent.
+  Every epoch has a new random order of the samples. Samples that do not fill a last batch are left out
+  of that epoch. `batch_size = len(inputs)` is full-batch gradient descent.
 
   Args:
-    make_model: `rngs -> model`, a model with `model(inputs[:B]) -> outputs [B, ...]`.
-    loss: `(outputs, targets) -> loss [B]`, any of `qnn_jax.losses`; its mean over the batch is
-      what is minimised.
-    optimizer: any optax transformation, `quadratic_partition` among them.
+    make_model: `rngs -> model`, where `model(inputs [B, ...])` returns outputs [B, ...].
+    loss: `(outputs, targets) -> loss [B]`, any of `qnn_jax.losses`. The training minimises its mean over
+      the batch.
+    optimizer: any optax transformation, for example `quadratic_partition`.
     epochs: passes over the samples, at least 1.
-    batch_size: samples a step, at least 1.
+    batch_size: samples in a batch, at least 1.
 
   Returns:
     `train(key, inputs [N, ...], targets [N, ...]) -> Trained`, with epochs * (N // batch_size)
-    steps. Seeds: `jax.jit(jax.vmap(train, (0, None, None)))(keys, inputs, targets)`. Equal keys
-    give equal models and orders whatever the loss and the optimiser.
+    steps. For several seeds: `jax.jit(jax.vmap(train, (0, None, None)))(keys, inputs, targets)`. Equal
+    keys give equal initial models and orders, whatever the loss and the optimiser.
 
   Raises:
-    InputError: a number below 1; and, when `train` is called, inputs and targets of different
-      lengths, or fewer of them than batch_size.
+    InputError: a number is below 1. `train` raises it if inputs and targets have different lengths, or
+      fewer samples than batch_size.
   """
   if epochs < 1:
     raise InputError(f"epochs must be at least 1, got {epochs}")
@@ -169,7 +169,7 @@ def make_train(
 
 
 def finish(state: State, losses: jax.Array) -> Trained:
-  """What a training leaves behind, of its last state and the losses [steps] of all its steps."""
+  """The result of a training, from its last `state` and the losses [steps] of all its steps."""
   bad = ~jnp.isfinite(losses)
   diverged_at = jnp.where(bad.any(), bad.argmax(), losses.size).astype(jnp.int32)
   diverged = bad.any() | ~_all_finite(state.params)
@@ -177,9 +177,9 @@ def finish(state: State, losses: jax.Array) -> Trained:
 
 
 def make_predict(make_model: MakeModel) -> Callable[[Trained, jax.Array], jax.Array]:
-  """A pure `predict(trained, inputs) -> outputs`, with the model in its evaluation mode.
+  """Makes a pure function `predict(trained, inputs [N, ...]) -> outputs [N, ...]`, in evaluation mode.
 
-  For seeds: `jax.vmap(predict, (0, None))(trained, inputs)`.
+  `make_model` is that of the training. For several seeds: `jax.vmap(predict, (0, None))(trained, inputs)`.
   """
 
   def predict(trained: Trained, inputs: jax.Array) -> jax.Array:
@@ -192,12 +192,12 @@ def make_predict(make_model: MakeModel) -> Callable[[Trained, jax.Array], jax.Ar
 
 
 def quadratic_labels(params: nnx.State | nnx.Module) -> nnx.State:
-  """ "quadratic" or "affine" in the place of every variable, for optax.
+  """The label "quadratic" or "affine" in the place of every variable of `params`, for optax.
 
-  Quadratic are those of the type `QuadraticParam`, whatever their names.
+  A variable is quadratic if it has the type `QuadraticParam`, whatever its name.
 
   Raises:
-    InputError: anything but a module or its state, whose variables have types.
+    InputError: params is not a module or its state, whose variables have types.
 
   >>> from qnn_jax import QuadraticLinear
   >>> layer = QuadraticLinear(2, 1, rngs=nnx.Rngs(0))
@@ -220,13 +220,13 @@ def quadratic_labels(params: nnx.State | nnx.Module) -> nnx.State:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class _Labels:
-  """The label of every parameter by its path: part of a state, and no array of it."""
+  """The label of every parameter by its path, as a static part of a state."""
 
   of: frozenset[tuple[tuple, str]]
 
 
 class PartitionState(NamedTuple):
-  """The state of `quadratic_partition`: which parameter is which, and the two optimisers'."""
+  """The state of `quadratic_partition`: the labels of the parameters, and inner, the optimisers' state."""
 
   labels: _Labels
   inner: optax.OptState
@@ -235,10 +235,14 @@ class PartitionState(NamedTuple):
 def quadratic_partition(
   quadratic: optax.GradientTransformation, affine: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-  """One optimiser for the quadratic parameters and another for all others, by `optax.partition`.
+  """One optimiser for the quadratic parameters and another one for all others, by `optax.partition`.
 
-  Its `init` takes the module's `nnx.state`, whose types tell the parameters apart, and keeps their
-  labels; its `update` then takes bare arrays too, as `nnx.Optimizer` passes them.
+  Its `init` needs the module's `nnx.state`: it recognises the quadratic parameters by their types, and
+  keeps the labels. Its `update` also takes plain arrays, as `nnx.Optimizer` passes them.
+
+  Args:
+    quadratic: the optimiser of the parameters of type `QuadraticParam`.
+    affine: the optimiser of all other parameters.
 
   >>> from qnn_jax import QuadraticLinear
   >>> layer = QuadraticLinear(2, 1, rngs=nnx.Rngs(0))
@@ -269,7 +273,7 @@ def quadratic_partition(
 
 
 def _path(path) -> tuple:
-  """Where a parameter is; in an nnx.State one more step leads from a variable to its value."""
+  """The path of a parameter; in an nnx.State one more key leads from a variable to its value."""
   return tuple(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
 
 

@@ -1,4 +1,4 @@
-"""Optax's optimisers and schedules by their names, as a config or a command line says them."""
+"""Optax's optimisers and schedules by name, for configs and command lines."""
 
 import difflib
 import inspect
@@ -14,13 +14,17 @@ import optax.contrib
 from qnn_jax.errors import InputError
 from qnn_jax.training.minibatch import quadratic_partition
 
-Schedule = Callable[[Any], Any]  # step -> rate, optax's
+Schedule = Callable[[Any], Any]
+"""step -> learning rate, as in optax."""
 Rate = float | jax.Array | Schedule
+"""A learning rate: a number, a scalar array, or a schedule."""
 Arguments = Mapping[str, Any]
+"""Arguments of a function of optax, by name."""
 NO_ARGUMENTS: Arguments = MappingProxyType({})
+"""No arguments."""
 
 _CONTRIB = "contrib."
-# What a training that gives gradients and parameters alone cannot give.
+# Optimisers that need more than gradients and parameters, with what they need.
 _NEEDS = {
   "lbfgs": "the loss as a function",
   "contrib.dpsgd": "the gradient of every sample",
@@ -32,7 +36,7 @@ _NEEDS = {
   "contrib.schedule_free_sgd": "evaluation at other parameters than it trains",
 }
 _MASKS = ("mask", "weight_decay_mask")
-# Its own decay leaves out what it updates by Adam, all but matrices of two axes.
+# Their own weight decay leaves out the parameters that they update by Adam: all but matrices.
 _DECAYS_IN_PART = ("contrib.muon",)
 _ENDINGS = ("_decay_schedule", "_schedule", "_decay")
 _FIRST_RATES = ("peak_value", "init_value", "value")
@@ -47,32 +51,32 @@ def optimizer(
   quadratic_learning_rate: Rate | None = None,
   clip: float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
-  """An optimiser of optax by its name.
+  """Makes an optimiser of optax by its name.
 
-  Weight decay is of matrices alone, parameters of two axes and more: never of biases or scales. An
-  optimiser with an argument for it has it passed on, and does with it what its own page says. For all
-  others it is decoupled: each step takes learning_rate * weight_decay times the parameter off, as AdamW
-  does. A few have the argument and no mask beside it (novograd; contrib.madgrad, dadapt_adamw, prodigy):
-  these decay all parameters.
+  Only matrices (parameters with two or more axes) have weight decay, never biases or scales. If the
+  optimiser has an argument for weight decay, the argument is passed on, and optax's page says what the
+  optimiser does with it. For all others the decay is decoupled, as in AdamW: each step subtracts
+  learning_rate * weight_decay times the parameter. A few optimisers have the argument but no mask for it
+  (novograd; contrib.madgrad, dadapt_adamw, prodigy): these decay all parameters.
 
   Args:
-    name: a function of optax with an argument `learning_rate`, "adamw" or "sgd" say; with "contrib."
-      before it one of optax.contrib, "contrib.muon". See `names`.
-    learning_rate: a number, or a `schedule`.
-    arguments: of that function, by name, beside learning_rate: {"momentum": 0.9, "nesterov": True}.
-    weight_decay: at least 0; None leaves the optimiser's own default, 1e-4 of adamw, 0 of most.
-    quadratic_learning_rate: of the quadratic parameters (`QuadraticParam`), which then have an
-      optimiser of their own with the same arguments: a rate as learning_rate is, not a factor of it.
-      None: the same for all.
-    clip: the gradient, of all parameters together, is made no longer than this; 0 for any length.
+    name: a function of optax with an argument `learning_rate`, such as "adamw" or "sgd"; or "contrib."
+      and a function of optax.contrib, such as "contrib.muon". See `names`.
+    learning_rate: a number, a scalar array, or a `schedule`.
+    arguments: further arguments of that function, by name: {"momentum": 0.9, "nesterov": True}.
+    weight_decay: a scalar of at least 0. None keeps the optimiser's default: 1e-4 for adamw, 0 for most.
+    quadratic_learning_rate: the learning rate of the quadratic parameters (`QuadraticParam`), which then
+      have their own optimiser with the same arguments. It is a rate like learning_rate, not a factor. With
+      None all parameters have the same rate.
+    clip: a gradient whose global norm is larger than this is scaled down to it; 0 for no clipping.
 
   Returns:
-    A transformation whose state is a tree of arrays. With quadratic_learning_rate its `init` takes a
-    module's nnx.state, as `minibatch.quadratic_partition` says.
+    A transformation whose state is a tree of arrays. With quadratic_learning_rate its `init` needs a
+    module's nnx.state, see `minibatch.quadratic_partition`.
 
   Raises:
-    InputError: no optimiser of that name; one that needs more than gradients and parameters; an
-      argument that it does not take or a value that it refuses; a negative number.
+    InputError: no optimiser has that name; it needs more than gradients and parameters; it does not have
+      an argument, or refuses its value; or a number is negative.
   """
   make, parameters = _found(name)
   rates = {"learning_rate": learning_rate, "quadratic_learning_rate": quadratic_learning_rate}
@@ -81,8 +85,8 @@ def optimizer(
       raise InputError(f"{what} must be a number of at least 0, got {number!r}")
   if weight_decay is not None and "weight_decay" in arguments:
     raise InputError(
-      f"weight_decay is said twice, {weight_decay} and {arguments['weight_decay']} in the arguments of "
-      f"{name}: say it once"
+      f"weight_decay is given twice, as {weight_decay} and as {arguments['weight_decay']} in the arguments "
+      f"of {name}: give it once"
     )
   _check_arguments(f"the optimiser '{name}'", arguments, parameters, "learning_rate")
 
@@ -112,22 +116,24 @@ def schedule(
   warmup_steps: int = 0,
   arguments: Arguments = NO_ARGUMENTS,
 ) -> Schedule:
-  """A schedule of optax by its name: step, from 0 -> rate.
+  """Makes a learning-rate schedule of optax by its name: step (from 0) -> learning rate.
 
   Args:
-    name: as optax has it, without '_schedule' or '_decay' at its end: constant, linear, cosine,
-      exponential, polynomial, warmup_cosine, cosine_onecycle. See `schedule_names`.
-    learning_rate: the highest rate: optax's `peak_value` if it has one (its `init_value` is then 0), else
-      its `init_value`.
-    steps: of the whole training, at least 1: optax's `decay_steps` or `transition_steps`.
-    warmup_steps: from 0 to below steps. So many steps the rate rises in a straight line from 0 to
-      learning_rate; the schedule has the steps behind. A schedule with a warm-up of its own is told.
-    arguments: of optax's function, by name: {"alpha": 0.1} of cosine, {"decay_rate": 0.01} of
-      exponential. They go before what is filled in. `end_value` is 0 where optax has no default.
+    name: optax's name without '_schedule' or '_decay' at the end: constant, linear, cosine, exponential,
+      polynomial, warmup_cosine, cosine_onecycle. See `schedule_names`.
+    learning_rate: the highest rate, a number or a scalar array. It becomes optax's `peak_value` if there
+      is one (`init_value` is then 0), else its `init_value`.
+    steps: the steps of the whole training, at least 1: optax's `decay_steps` or `transition_steps`.
+    warmup_steps: at least 0 and below steps. For so many steps the rate rises linearly from 0 to
+      learning_rate; the schedule gets the steps after them. If the schedule has its own warm-up, the
+      number is passed to it.
+    arguments: further arguments of optax's function, by name: {"alpha": 0.1} for cosine,
+      {"decay_rate": 0.01} for exponential. They override the values above. `end_value` is 0 if optax has
+      no default.
 
   Raises:
-    InputError: no schedule of that name; an argument that it does not take, or one that it needs and
-      that is missing; steps or warmup_steps out of range.
+    InputError: no schedule has that name; it does not have an argument, or a required argument is
+      missing; steps or warmup_steps are out of range.
 
   >>> rate = schedule("cosine", 0.1, 100, warmup_steps=10)
   >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 55, 100)]
@@ -138,14 +144,14 @@ def schedule(
     raise InputError(_unknown("schedule", name, known))
   if steps < 1 or not 0 <= warmup_steps < steps:
     raise InputError(
-      f"a schedule needs steps of at least 1 and warmup_steps from 0 to below that, got {steps} and "
-      f"{warmup_steps}"
+      f"a schedule needs steps of at least 1, and warmup_steps from 0 to below steps, got {steps} "
+      f"and {warmup_steps}"
     )
   make = known[name]
   parameters = inspect.signature(make).parameters
   _check_arguments(f"the schedule '{name}'", arguments, parameters, "")
   if warmup_steps and "pct_start" in parameters:
-    raise InputError(f"the schedule '{name}' warms up by its pct_start: let warmup_steps be 0")
+    raise InputError(f"the schedule '{name}' has its own warm-up, pct_start: set warmup_steps to 0")
   own_warmup = "warmup_steps" in parameters
   behind = steps if own_warmup and "decay_steps" in parameters else steps - warmup_steps
   filled = {"end_value": 0.0, "decay_steps": behind, "transition_steps": behind}
@@ -159,7 +165,7 @@ def schedule(
       f"the schedule '{name}' needs {' and '.join(missing)}: give it in its arguments, "
       f"{missing[0]}=..."
     )
-  # Optax's cosine with a warm-up of its own asks whether the rate is 0, which a traced one does not tell.
+  # Optax's cosine with its own warm-up compares the rate with 0, which fails for a traced rate.
   unit = own_warmup and isinstance(learning_rate, jax.core.Tracer) and not arguments
   if unit:
     given["peak_value"] = 1.0
@@ -180,7 +186,7 @@ def schedule(
 
 
 def names() -> tuple[str, ...]:
-  """The optimisers that can be had by name, optax's first; the installed optax decides."""
+  """The names of all optimisers in the installed optax, those of optax.contrib last."""
   found = []
   for module, prefix in ((optax, ""), (optax.contrib, _CONTRIB)):
     for name, make in vars(module).items():
@@ -190,7 +196,7 @@ def names() -> tuple[str, ...]:
 
 
 def schedule_names() -> tuple[str, ...]:
-  """The schedules that there are; the installed optax decides."""
+  """The names of all schedules in the installed optax."""
   return tuple(sorted(_schedules()))
 
 
@@ -220,7 +226,7 @@ def _found(name: str) -> tuple[Callable[..., Any], Mapping[str, inspect.Paramete
   """The function of optax and its parameters."""
   if name in _NEEDS:
     raise InputError(
-      f"the optimiser '{name}' needs {_NEEDS[name]} and cannot be had by its name; choose another, adam say"
+      f"the optimiser '{name}' needs {_NEEDS[name]} and cannot be used by its name; choose another, such as adam"
     )
   known = names()
   if not isinstance(name, str) or name not in known:
@@ -245,14 +251,14 @@ def _check_arguments(of: str, arguments: Arguments, parameters, own_field: str) 
   for key in arguments:
     if key == own_field:
       raise InputError(
-        f"{of} has its {own_field} from the field of that name, not from its arguments"
+        f"{of} takes its {own_field} from the field of that name; remove it from the arguments"
       )
     if key not in takes:
       raise InputError(f"{of} has no argument '{key}'; it takes {', '.join(takes) or 'none'}")
 
 
 def _with_decay(name, make, parameters, rate, arguments, weight_decay):
-  """The optimiser at a rate; see `optimizer` for its weight decay."""
+  """The optimiser with a learning rate; see `optimizer` for its weight decay."""
   mask = next((key for key in _MASKS if key in parameters), None)
   if "weight_decay" in parameters and name not in _DECAYS_IN_PART:
     if weight_decay is not None:
@@ -271,12 +277,12 @@ def _with_decay(name, make, parameters, rate, arguments, weight_decay):
 
 
 def matrices(params) -> Any:
-  """True in the place of every parameter of two axes or more, which weight decay is for; else False."""
+  """A mask for weight decay: True in `params` for every parameter with two axes or more, else False."""
   return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _try_out(made: optax.GradientTransformation) -> None:
-  """One step in the abstract: an optimiser that needs the loss too, say, raises here what it misses."""
+  """Traces one step: an optimiser that needs more, for example the loss, raises its error here."""
   params = {"bias": jnp.zeros(2), "kernel": jnp.zeros((3, 2))}
 
   def step(params):

@@ -1,24 +1,24 @@
 """Per-sample SGD, Algorithms 1 and 2, for a fleet of nets over many lanes at once.
 
-Two methods walk the same trajectory, to rounding:
+Two methods follow the same trajectory, except for rounding:
 
-  scan    one sample a step, `jax.grad` through the whole module: the plain form and the reference.
+  scan    one sample a step, with `jax.grad` through the whole module: the plain form, the reference.
   block   exact block SGD. The first layer sees x only through z = xW + b, so within a block of B
           samples that begins with W0, b0
 
               z_t = x_t W0 + b0 - eta * sum_{s<t} (x_s.x_t + 1) delta_s.
 
-          Z0 = X W0 + b0 and G = X X^T + 1 are matrix products; what is sequential touches no array
-          with an axis of inputs; the block ends with W = W0 - eta X^T Delta. Inside a block,
-          sub-blocks do the same to the sum: a product for the sub-blocks before, and a recurrence
-          over the few samples of one, which is the tails' part (_tails.py, _fused.py); on a GPU or
-          TPU a kernel takes a whole block of it (_kernel.py). The samples
-          come in the same order in every epoch, so G is made in the first and kept. Inputs that are
+          Z0 = X W0 + b0 and G = X X^T + 1 are matrix products. The sequential part uses no array with
+          an axis of inputs. The block ends with W = W0 - eta X^T Delta. Inside a block, sub-blocks
+          treat the sum in the same way: one product for the sub-blocks before, and a recurrence over
+          the few samples of one sub-block. The recurrence is computed by the tails (_tails.py,
+          _fused.py), or on a GPU or TPU by a kernel for a whole block (_kernel.py). The samples have
+          the same order in every epoch, so G is computed in the first epoch and kept. Inputs that are
           the same in every sample stay out of the products (constant.py). The code is in _block.py.
 
-Learning rates are values, one a lane, so that one program serves any.
+Learning rates are values, one for each lane, so that one program serves all rates.
 
-`block` needs an affine first layer ("ann"); for `scan` any layer will do.
+`block` needs an affine first layer ("ann"); `scan` works with any layer.
 """
 
 import dataclasses
@@ -42,32 +42,36 @@ from qnn_jax.training.constant import Constant
 from qnn_jax.training.fleet import Fleet, Net, Params
 
 METHODS = ("block", "scan")
+"""The names of the methods."""
 PLATFORMS = ("cpu", "gpu", "tpu")
+"""The platforms that a trainer can be compiled for."""
 TAILS = ("auto", "kernel", "fused", "modules")
+"""The ways to compute the layers after the first."""
 
-# Samples in one call of the compiled program, about: one program then serves every training size,
-# and a call's own cost is a thousandth of its work.
+# About so many samples are in one call of the compiled program: one program then serves every training
+# size, and the overhead of a call is a thousandth of its work.
 _SAMPLES_A_CALL = 600
 
-# Bytes of G that a process keeps from epoch to epoch; what is beyond is made anew every time. 25 seeds
-# of 60,000 samples take 0.36 GB, whether one process has them or each worker its part.
+# Bytes of G that a process keeps from epoch to epoch; the rest is computed again every time. 25 seeds
+# of 60,000 samples take 0.36 GB, in one process or divided among the workers.
 _KEPT_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """How the trajectory is computed, which changes it by rounding only.
+  """How the trajectory is computed. It changes the results by rounding only.
 
   Attributes:
     name: 'block' or 'scan'.
-    block: B, samples between two products with all the inputs; a size it does not divide is padded
-      with samples that change nothing.
-    sub_block: b, samples a tail takes at once; B is rounded up to a multiple of it.
-    tails: who takes what is behind the first layer: 'kernel' (Pallas, _kernel.py) or 'fused' (_fused.py),
-      each for the nets that it fits, or 'modules', the modules' own gradient. 'auto' is 'fused' on a CPU;
-      elsewhere the kernel, where a block of it, tried at first use, gives what 'fused' gives.
-    precision: of matrix products on a GPU or TPU: 'highest' is float32; 'high' and 'default' round what is
-      multiplied, and are no longer the same trajectory to rounding. A CPU has one precision.
+    block: B, the number of samples between two products with all the inputs. A training size that is not
+      a multiple of B is padded with samples that change nothing.
+    sub_block: b, the number of samples that a tail takes at once; B is rounded up to a multiple of it.
+    tails: what computes the layers after the first: 'kernel' (Pallas, _kernel.py) or 'fused' (_fused.py),
+      each for the nets that it can handle, or 'modules', the gradient of the modules. 'auto' is 'fused'
+      on a CPU. On other platforms it is the kernel, if a trial block at first use agrees with 'fused'.
+    precision: the precision of matrix products on a GPU or TPU. 'highest' is float32. 'high' and 'default'
+      round the inputs of products, so that the trajectory differs by more than float32 rounding. A CPU
+      has only one precision.
   """
 
   name: str = "block"
@@ -91,7 +95,7 @@ class Method:
       )
 
   def samples_a_block(self, size: float = math.inf) -> int:
-    """B as it runs, in whole sub-blocks; for a training of `size` samples, no more than hold them."""
+    """The B that is used: a multiple of sub_block, and no more than needed for `size` samples."""
     sub_block = min(self.sub_block, size)
     return int(sub_block) * math.ceil(min(self.block, size) / sub_block)
 
@@ -105,17 +109,17 @@ def train(
   chunks: list[Chunk],
   epochs: int,
 ) -> list[Params]:
-  """`epochs` epochs over the chunks' samples, in the same order every time: i <- i + 1, no reshuffling.
+  """Trains for `epochs` epochs, with the samples in the same order every time: i <- i + 1, no reshuffling.
 
   Args:
-    trainer: of `make_trainer`.
-    params: of every net, leaves [S, ...].
-    rates: [S], eta of every lane, as of `fleet.rates`.
-    inputs: [available, n] of floats, or of 8-bit pixels, which become x / 255 - fleet.input_shift;
-      without the columns that `make_trainer` was told are constant.
+    trainer: from `make_trainer`.
+    params: the parameters of every net, leaves [S, ...].
+    rates: [S], eta of every lane, see `fleet.rates`.
+    inputs: [available, n] floats, or 8-bit pixels, which become x / 255 - fleet.input_shift; without the
+      constant columns that `make_trainer` was given.
     labels: [available], integers in 0..C-1.
-    chunks: of `make_chunks`.
-    epochs: how often every sample is taken.
+    chunks: from `make_chunks`.
+    epochs: the number of passes over the samples.
 
   Returns:
     The parameters after the last sample.
@@ -129,7 +133,7 @@ def train(
 def prepared_chunks(
   trainer: Trainer, inputs: jax.Array, chunks: list[Chunk], epochs: int
 ) -> Iterator[Chunk]:
-  """The chunks of so many epochs, one after another, prepared for `trainer.run`."""
+  """Yields the `chunks` of `epochs` epochs, one after another, prepared with inputs for `trainer.run`."""
   kept: dict[int, Any] = {}
   size = 0
   for epoch in range(epochs):
@@ -143,7 +147,7 @@ def prepared_chunks(
 
 
 def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
-  """Cuts an order [S, N] into blocks, and blocks into the calls of one epoch.
+  """Cuts an order [S, N] into the blocks of a `method`, and the blocks into the calls of one epoch.
 
   A single row, [1, N], is an order that all lanes share.
   """
@@ -151,7 +155,7 @@ def make_chunks(order: np.ndarray, method: Method) -> list[Chunk]:
   rows, size = order.shape
   block = method.samples_a_block(size)
   if method.name == "scan":
-    block = math.gcd(size, _SAMPLES_A_CALL)  # the plain form knows no padding
+    block = math.gcd(size, _SAMPLES_A_CALL)  # the plain form has no padding
   blocks = math.ceil(size / block)
   padded = np.zeros((rows, blocks * block), np.int32)
   padded[:, :size] = order
@@ -174,12 +178,13 @@ def make_trainer(
   Args:
     fleet: the nets.
     method: how the trajectory is computed.
-    constants: of `constant.constant_inputs`; then `prepare` and `run` take only the inputs that
-      vary, while parameters are of all inputs at both ends.
-    platform: 'cpu', 'gpu' or 'tpu', to compile for another than this process has; nothing is tried then.
+    constants: from `constant.constant_inputs`. With them `prepare` and `run` take only the inputs that
+      vary. The parameters that go in and come out are those of all inputs.
+    platform: 'cpu', 'gpu' or 'tpu', to compile for another platform than that of this process; kernels
+      are not tried then.
 
   Raises:
-    InputError: method 'block' with a net whose first layer is not affine, or an unknown platform.
+    InputError: a net's first layer is not affine with the method 'block', or the platform is unknown.
   """
   if platform not in (None, *PLATFORMS):
     raise InputError(f"unknown platform '{platform}'; choose one of {', '.join(PLATFORMS)}")
@@ -198,14 +203,17 @@ def make_trainer(
 
 
 def may_take_kinds(method: Method) -> bool:
-  """Whether, on an accelerator, kernels may take nets of a kind together: not where another form is asked for."""
+  """Whether a `method` lets kernels take all nets of a kind together on an accelerator."""
   return method.name == "block" and method.tails in ("auto", "kernel")
 
 
 def make_tails(
   fleet: Fleet, method: Method, platform: str, *, tried: bool = True
 ) -> list[Tail | None]:
-  """The tail of every net, None for one that a kernel takes: the fast one where it fits."""
+  """The tail of every net of a `fleet`: the fast one if it fits, None if a kernel takes the net.
+
+  method, constants and platform are as in `make_trainer`; block is the number of samples in a block.
+  """
   by_kernel = method.tails == "kernel" or (method.tails == "auto" and platform != "cpu")
   block = method.samples_a_block()
   kinds: dict[str, list[Net]] = {}

@@ -1,13 +1,14 @@
-"""A fleet over several devices: its lanes split over them, and its nets too where that helps.
+"""A fleet on several devices: its lanes are divided among them, and its nets too where that helps.
 
-A trainer's state is nobody's business but its own; here each leaf of it gets a first axis, of the devices,
-and a device works on its own element. With `parts_of` more than one, the devices are divided: each part
-trains some of the nets, for all lanes, on its own devices, in a program of its own, and nothing is said
-between them: a net's start and samples do not depend on its company.
+Each leaf of a trainer's state gets a first axis of devices, and a device works on its own element. If
+`parts_of` gives more than one part, the devices are divided among the parts. Each part trains some of the
+nets, for all lanes, on its own devices and in its own program. The parts do not communicate: the start
+and the samples of a net do not depend on the other nets.
 
-On an accelerator all nets of a kind are one launch, and its time is that of its samples, one after another,
-not that of its width: fewer lanes a chip gain little, and fewer kinds a chip shorten the sequence. So there
-the kinds are divided first. (Derived from compiled programs, see docs/performance.md; not measured.)
+On an accelerator all nets of a kind are one kernel launch. Its time depends on the number of samples,
+which come one after another, and hardly on its width. So fewer lanes on a chip save little, while fewer
+kinds on a chip make the sequence shorter. Therefore the kinds are divided first. (This is derived from
+compiled programs, not measured.)
 """
 
 import dataclasses
@@ -28,18 +29,18 @@ from qnn_jax.training._trainer import Chunk, Trainer, check_rates, precisely
 from qnn_jax.training.evaluate import Evaluation, evaluate
 from qnn_jax.training.fleet import Fleet, Net, Params
 
-_ASKED = "QNN_JAX_NET_PARTS"  # in the environment, which worker processes share
+_ASKED = "QNN_JAX_NET_PARTS"  # an environment variable, because worker processes inherit it
 
 
 class Part(NamedTuple):
-  """Nets of a fleet, by their places in it, and the devices that train them."""
+  """One part: nets are the places of its nets in the fleet, and devices are those that train them."""
 
   nets: tuple[int, ...]
   devices: tuple[jax.Device, ...]
 
 
 def ask_for_parts(net_parts: int | None) -> None:
-  """From now on programs of this process, and of those that it starts, divide their nets so; None: as is best."""
+  """Sets `net_parts` of `parts_of` for this process and the processes that it starts; None: the default."""
   if net_parts is None:
     os.environ.pop(_ASKED, None)
   else:
@@ -47,7 +48,7 @@ def ask_for_parts(net_parts: int | None) -> None:
 
 
 def asked_parts() -> int | None:
-  """What was asked for by `ask_for_parts`: the `net_parts` of `parts_of`."""
+  """The `net_parts` that `ask_for_parts` has set."""
   asked = os.environ.get(_ASKED)
   return None if asked is None else int(asked)
 
@@ -58,15 +59,16 @@ def parts_of(
   on: Sequence[jax.Device] | None = None,
   together: bool = True,
 ) -> list[Part]:
-  """The nets in so many parts, and the devices divided among them.
+  """Divides the nets into parts, and the devices among the parts.
 
   Args:
-    nets: of the fleet.
-    net_parts: at most as many as there are nets; None is 1 on a CPU, and on an accelerator a device each
-      as far as the kinds of nets go that a kernel takes together.
+    nets: the nets of the fleet.
+    net_parts: the number of parts; more than there are nets count as one for each net. None is 1 on a CPU;
+      on an accelerator it is one for each device, but at most one for each kind of nets that a kernel
+      takes together.
     on: the devices, by default all of this process.
-    together: whether kernels may take kinds of nets together, see `per_sample.may_take_kinds`. (A kernel that
-      fails its trial is not known of here: then some parts have more to do one after another than others.)
+    together: whether kernels may take all nets of a kind together, see `per_sample.may_take_kinds`. (It is
+      not known here whether a kernel fails its trial. If one does, the parts are less balanced.)
 
   Raises:
     InputError: net_parts is not in 1 to the number of devices.
@@ -78,14 +80,14 @@ def parts_of(
     net_parts = 1 if on_cpu else min(len(there), len(kinds))
   elif not 1 <= net_parts <= len(there):
     raise InputError(f"net_parts must be 1 to {len(there)}, the number of devices, got {net_parts}")
-  # What is a sequence of its own: a net, and on an accelerator a kind of them.
+  # The units that run one after another: nets, and on an accelerator kinds of nets.
   units = [[i] for i in range(len(nets))] if on_cpu or net_parts > len(kinds) else kinds
   if on_cpu:
     size = lambda unit: sum(int(np.sum(nets[i].hidden)) for i in unit)
   else:  # a sample's length, which is its longest step's: that of the most parameters
     size = lambda unit: max(_behind(nets[i]) for i in unit)
   dealt: list[list[list[int]]] = [[] for _ in range(min(net_parts, len(nets)))]
-  # Equally many a part, and then equally large ones.
+  # The same number for each part first, then the same size.
   for unit in sorted(units, key=size, reverse=True):
     min(dealt, key=lambda mine: (len(mine), sum(map(size, mine)))).append(unit)
   each = [sum(mine, []) for mine in dealt]
@@ -104,7 +106,7 @@ def _kinds(nets):
 
 
 def _behind(net):
-  """How many parameters an output has behind the last hidden layer, about."""
+  """About how many parameters the net's head has for each output."""
   last = net.hidden if isinstance(net.hidden, int) else net.hidden[-1]
   if fits(net):
     return sum(math.prod(shape) for shape in shapes(net.head, 1, last).values())
@@ -112,16 +114,16 @@ def _behind(net):
 
 
 def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence[Part]) -> Trainer:
-  """A trainer of the fleet over the parts' devices; as `make(fleet)`, to rounding.
+  """A trainer of the fleet on the parts' devices, equal to `make(fleet)` except for rounding.
 
   Args:
-    make: a fleet -> its trainer on one device, see `per_sample.make_trainer`.
+    make: makes the trainer of a fleet on one device, see `per_sample.make_trainer`.
     fleet: all nets.
-    parts: of `parts_of`.
+    parts: from `parts_of`.
 
   Returns:
-    A trainer whose `place` must be used, and whose parameters are NumPy arrays in the end. On one device
-    in one part it is `make(fleet)`.
+    A trainer whose `place` must be used, and whose final parameters are NumPy arrays. For one part on one
+    device it is `make(fleet)`.
   """
   if _is_one(parts):
     return make(fleet)
@@ -140,7 +142,7 @@ def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence
     return [t.prepare(x, chunk) for t, x in zip(each, inputs)]
 
   def run(state, inputs, labels, chunk):
-    # Each call returns at once; the parts' programs run side by side.
+    # Each call returns at once, so that the parts' programs run at the same time.
     return [t.run(*of_part) for t, *of_part in zip(each, state, inputs, labels, chunk)]
 
   sizes = lambda name: lambda: sum(getattr(trainer, name)._cache_size() for trainer in each)
@@ -182,30 +184,33 @@ def make_evaluate(
 def evaluation(
   fleet: Fleet, precision: str, platform: str, on: tuple[jax.Device, ...] | None = None
 ) -> Callable[..., Evaluation]:
-  """`evaluate` of the fleet, to be compiled; with `on`, over these devices, of what `devices.put` has placed."""
+  """`evaluate` of a `fleet`, not compiled yet, with matrix products in `precision` on a `platform`.
+
+  With `on` it runs on these devices, with arguments that `devices.put` has placed.
+  """
   of_fleet = precisely(functools.partial(evaluate, fleet), platform, precision)
   return devices.over_runs(of_fleet, (0, None, None), 1, on) if on else of_fleet
 
 
 def lanes_at_once(parts: Sequence[Part]) -> int:
-  """How many lanes keep all devices of a part at work, one each."""
+  """The number of lanes that keeps the devices of all `parts` busy: one for each device of a part."""
   return max(len(part.devices) for part in parts)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _State:
-  """A trainer's state on D devices, leaves [D, ...], and how many of its lanes are meant."""
+  """A trainer's state on D devices, leaves [D, ...], and the number of its lanes without padding."""
 
   of: Any
   lanes: int = dataclasses.field(metadata={"static": True})
 
 
 def spread(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
-  """The trainer's functions over the devices, to be compiled.
+  """The trainer's functions on the D devices `on`, not compiled yet.
 
-  They take what `devices.put` has placed: the lanes' axis split, everything else whole. Between them is the
-  trainer's state, leaves [D, ...].
+  Their arguments must be placed by `devices.put`: the lanes' axis sharded, everything else whole. The
+  trainer's state between them has leaves [D, ...].
   """
   over = functools.partial(devices.over_runs, devices=on)
   mine = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
@@ -228,7 +233,7 @@ def spread(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
 
 
 def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
-  """The same trainer, its lanes split over the devices."""
+  """The same trainer, with its lanes sharded over the devices."""
   over = spread(trainer, on)
   started: Any = _compile.jit(over.start, level=0)
   prepared: Any = _compile.jit(over.prepare)
@@ -240,7 +245,7 @@ def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
 
   def prepare(inputs, chunk):
     order = chunk.order
-    if order.shape[1] > 1:  # otherwise all lanes share it
+    if order.shape[1] > 1:  # otherwise all lanes share one order
       order = devices.put(order, 1, on)
     return prepared(inputs, chunk._replace(order=order))
 
@@ -259,13 +264,13 @@ def _over_devices(trainer: Trainer, on: tuple[jax.Device, ...]) -> Trainer:
 
 
 def _axes(chunk: Chunk) -> Chunk:
-  """Which axes of a chunk are the lanes'."""
+  """The axis of lanes in each field of a chunk."""
   of_order = 1 if chunk.order.shape[1] > 1 else None
   return Chunk(order=of_order, valid=None, gram=of_order)  # type: ignore[arg-type]
 
 
 def fleet_of(fleet: Fleet, part: Part) -> Fleet:
-  """The part's nets as a fleet."""
+  """A fleet of the nets of one `part` of a `fleet`."""
   return dataclasses.replace(fleet, nets=tuple(fleet.nets[i] for i in part.nets))
 
 
@@ -274,6 +279,6 @@ def _is_one(parts):
 
 
 def _sized(function, size):
-  """The function, with how many programs it has compiled, as `jax.jit`'s have it."""
+  """The function with a `_cache_size`, the number of compiled programs, as functions of `jax.jit` have."""
   function._cache_size = size
   return function

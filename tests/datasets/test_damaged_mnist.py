@@ -53,11 +53,11 @@ DAMAGES = {
   "other JSON": (lambda folder: (folder / "dataset_info.json").write_text('{"name": 3}'), "TFDS"),
   "fewer images": (
     replace('"10000"', '"9000"'),
-    "test split has 10000 images where its metadata says 9000",
+    "test split has 10000 images, but its metadata says 9000",
   ),
   "more images": (
     replace('"10000"', '"10001"'),
-    "test split has 10000 images where its metadata says 10001",
+    "test split has 10000 images, but its metadata says 10001",
   ),
   "another format": (replace('"array_record"', '"tfrecord"'), "tfrecord"),
   "no metadata": (lambda folder: (folder / "dataset_info.json").unlink(), "no dataset_info.json"),
@@ -106,7 +106,7 @@ def test_no_checkout(tmp_path, monkeypatch):
   with pytest.raises(InputError) as caught:
     load_dataset(cache_dir=tmp_path)
   assert str(caught.value) == (
-    "no data_dir is given, and the package is in no checkout with a data/tfds; name a TFDS directory "
+    "no data_dir is given, and the package is not in a checkout with data/tfds; name a TFDS directory "
     "with mnist in array_record format, such as `tfds build mnist --file_format=array_record "
     "--data_dir=DIR` makes"
   )

@@ -193,7 +193,7 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence(tmp_path, name):
   assert str(tmp_path / "tiny" / "1.0.0") in message and reason in message
   assert "\n" not in message and ". " not in message
   if name in UNFIT:
-    assert "what is needed is uint8 images in grey, RGB or RGBA" in message
+    assert "use a data set of uint8 images in grey, RGB or RGBA" in message
   else:
     command = "`python scripts/prepare.py tiny --data_dir="
     assert command in message and "--overwrite" in message
@@ -205,7 +205,7 @@ def test_images_of_unequal_sizes(tmp_path):
   pixels, labels = written["test"]
   written["test"] = ([*pixels[:4], pixels[4][:5]], labels)
   tiny_tfds.write(tmp_path, "tiny", written, dimensions=(-1, -1, 3))
-  told = r"its test image 4 has the shape \(5, 8, 3\) and not \(8, 8, 3\)\); what is needed is .* unless a resize brings them to one, .*$"
+  told = r"its test image 4 has the shape \(5, 8, 3\) and not \(8, 8, 3\)\); use a data set of .* or give a resize, .*$"
   with pytest.raises(InputError, match=told):
     load_dataset("tiny", tmp_path, tmp_path / "cache")
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_is_told_in_a_sentence(tmp_path, name):
     with pytest.raises(InputError) as caught:
       call("tiny", data_dir=tmp_path)
     message = str(caught.value)
-    assert reason in message and f"{folder}" in message and "what is needed is uint8" in message
+    assert reason in message and f"{folder}" in message and "use a data set of uint8" in message
     assert "\n" not in message and ". " not in message
 
 

@@ -190,7 +190,7 @@ def test_unwritable_cache_means_decoding_each_time(mnist, decodings, tmp_path, c
       assert_equal(load_dataset(cache_dir=tmp_path / "file" / "cache"), mnist)
   assert len(decodings) == 4
   messages = [record.getMessage() for record in caplog.records]
-  assert len(messages) == 1 and "decoded anew" in messages[0]
+  assert len(messages) == 1 and "decoded again" in messages[0]
 
 
 def test_default_cache_follows_xdg(decodings, tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def test_any_slice_as_tfds(name, pair):
     ("val", "there is no val, only train, test, extra_1, empty"),
     ("train[:12]", "reaches beyond the 11 images of train"),
     ("train[4shard:]", "has no images"),
-    ("train[:101%]", "percentages are from -100 to 100"),
+    ("train[:101%]", "percentages must be from -100 to 100"),
     ("train[:2.5]", "only percentages may have a point"),
     ("train[3:3]", "has no images"),
     ("train[:1%]", "has no images"),

@@ -176,7 +176,7 @@ def test_activations_are_elementwise_functions_of_jax(name):
 MISTAKES = {
   "pooled away": (
     {"channels": (1, 1, 1, 1)},
-    "^4 convolutions with pool 2 leave nothing of an image 9 x 13: it must be at least 16 x 16, ",
+    "^4 convolutions with pool 2 leave nothing of an image 9 x 13: use images of at least 16 x 16, ",
   ),
   "no channels": ({"channels": ()}, "^channels must have a number for each convolution, .* got ()"),
   "channels": ({"channels": (3, 0)}, r"^channels must be at least 1 neuron .*, got \(3, 0\)$"),

@@ -185,7 +185,7 @@ def test_equal_seeds_have_equal_orders_drawn_once(monkeypatch):
 
 @pytest.mark.parametrize("size", (0, 51, -1))
 def test_a_size_beyond_the_samples(size):
-  with pytest.raises(InputError, match=f"must be 1 to 50, the samples there are, got {size}$"):
+  with pytest.raises(InputError, match=f"must be 1 to 50, the number of samples, got {size}$"):
     sample_order((0,), size, 50, shared=False)
 
 

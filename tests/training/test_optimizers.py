@@ -207,7 +207,7 @@ MISTAKES = {
   "rate": (
     ("sgd",),
     {"arguments": {"learning_rate": 1.0}},
-    "^the optimiser 'sgd' has its learning_rate from the field of that name, not from its arguments$",
+    "^the optimiser 'sgd' takes its learning_rate from the field of that name; remove it from the arguments$",
   ),
   "value": (
     ("adam",),
@@ -217,7 +217,7 @@ MISTAKES = {
   "twice": (
     ("adamw",),
     {"arguments": {"weight_decay": 0.1}, "weight_decay": 0.2},
-    "^weight_decay is said twice, 0.2 and 0.1 in the arguments of adamw: say it once$",
+    "^weight_decay is given twice, as 0.2 and as 0.1 in the arguments of adamw: give it once$",
   ),
   "decay": (("sgd",), {"weight_decay": -1.0}, "^weight_decay must be a number of at least 0, got -1"),
   "clip": (("sgd",), {"clip": float("nan")}, "^clip must be a number of at least 0, got nan$"),

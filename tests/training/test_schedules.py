@@ -95,7 +95,7 @@ MISTAKES = {
   "onecycle": (
     ("cosine_onecycle", 0.1, 40),
     {"warmup_steps": 4},
-    "^the schedule 'cosine_onecycle' warms up by its pct_start: let warmup_steps be 0$",
+    "^the schedule 'cosine_onecycle' has its own warm-up, pct_start: set warmup_steps to 0$",
   ),
 }
 

@@ -219,7 +219,7 @@ def test_other_networks_and_optimisers(changes, tmp_path):
     ({"resize": (8,)}, r"^resize must be \(height, width\) or \(\), got \(8,\)$"),
     ({"optimizer_arguments": "0.9"}, "^optimizer_arguments must be arguments such as"),
     ({"optimizer_arguments": "b1="}, "^optimizer_arguments must be arguments such as"),
-    ({"label_smoothing": 1.0}, "^label_smoothing must be from 0 to below 1, got 1.0$"),
+    ({"label_smoothing": 1.0}, "^label_smoothing must be at least 0 and below 1, got 1.0$"),
     ({"network": "cnn", "channels": ()}, "^channels must name at least one convolution"),
   ],
 )
@@ -234,7 +234,7 @@ def test_what_makes_no_sense_is_refused(changes, told):
     ({"optimizer": "adamv"}, "^there is no optimiser 'adamv'; did you mean adam or"),
     ({"optimizer": "adam", "optimizer_arguments": "b3=0.1"}, "adam' has no argument 'b3'"),
     ({"schedule": "cosin"}, "^there is no schedule 'cosin'; did you mean cosine"),
-    ({"warmup_steps": 100}, "^a schedule needs steps of at least 1 and warmup_steps from 0"),
+    ({"warmup_steps": 100}, "^a schedule needs steps of at least 1, and warmup_steps from 0"),
     ({"dataset": "digitz"}, "holds no data set digitz"),
     ({"test_split": "validation"}, "validation"),
     ({"train_size": 5000}, "^train_size is 5,000, but the split train of digits has"),
