@@ -5,6 +5,8 @@ import re
 import pytest
 from site_pages import pages, target
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def built(site):
