@@ -10,7 +10,7 @@ from absl import logging
 from toy import AXES, point
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import records as records_module
+from qnn_jax.sweeps import machine
 from qnn_jax.sweeps import store as stores
 from qnn_jax.sweeps.points import Row
 from qnn_jax.sweeps.possible import Possible
@@ -107,7 +107,7 @@ def test_which_of_two_rows_counts_hangs_on_no_clock_and_no_order(tmp_path, monke
   every = []
   for order in itertools.permutations((1.0, 2.0, 3.0)):
     clock = itertools.cycle((300.0, 100.0, 200.0))
-    monkeypatch.setattr(records_module.time, "time", lambda clock=clock: next(clock))
+    monkeypatch.setattr(machine.time, "time", lambda clock=clock: next(clock))
     workdir = tmp_path / str(order)
     workdir.mkdir()
     for value in order:
