@@ -195,7 +195,9 @@ def _is_origin(origin):
     and type(finished) in (int, float)
     and abs(finished) < 1e15
     and all(type(origin.get(name, "")) is str for name in ("host", "device", "system"))
-    and all(type(origin.get(name, 1)) is int for name in _COUNTS)
+    and all(
+      type(origin.get(name, 1)) is int and 0 <= origin.get(name, 1) < 1e18 for name in _COUNTS
+    )
     and type(origin.get("versions", {})) is dict
   )
 

@@ -111,9 +111,7 @@ def test_the_files_are_made_from_the_records_alone(name, finished, tmp_path):
   shutil.copytree(finished(name) / "records", tmp_path / "records")
   assert report(experiment(name), small(name), tmp_path).startswith("# ")
   assert files(tmp_path) == files(finished(name))
-  assert {"results.csv", "report.html", f"{name}.md", f"{name}.csv", f"{name}.png"} == set(
-    files(tmp_path)
-  )
+  assert {"results.csv", f"{name}.md", f"{name}.csv", f"{name}.png"} == set(files(tmp_path))
   assert files(tmp_path)[f"{name}.png"].startswith(b"\x89PNG")
 
 

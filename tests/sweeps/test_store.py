@@ -10,7 +10,7 @@ from absl import logging
 from toy import AXES, point
 
 from qnn_jax.errors import InputError
-from qnn_jax.sweeps import records as records_module
+from qnn_jax.sweeps import machine
 from qnn_jax.sweeps import store as stores
 from qnn_jax.sweeps.points import Row
 from qnn_jax.sweeps.possible import Possible
@@ -87,6 +87,17 @@ def test_a_record_of_before_this_version_says_less_of_its_machine_and_counts(tmp
   assert len(read.found) == 1 and read.origins == {path.stem: record["origin"]}
 
 
+@pytest.mark.parametrize("cores", (True, -1, 10**30, 2.5, "2", None), ids=repr)
+def test_a_machine_that_cannot_be_is_damage(tmp_path, warnings, cores):
+  write(tmp_path, row())
+  (path,) = records(tmp_path)
+  record = json.loads(path.read_text())
+  record["origin"]["cores"] = cores
+  path.write_text(json.dumps(record))
+  assert store(tmp_path).read().found == {}
+  assert "its origin cannot be" in warnings[0]
+
+
 def test_rows_of_different_fields_are_in_records_of_their_own(tmp_path):
   write(tmp_path, row(seed=0), row(seed=0, scale=1.0), row(seed=1, scale=1.0))
   assert [len(json.loads(p.read_text())["rows"]) for p in records(tmp_path)] in ([1, 2], [2, 1])
@@ -107,7 +118,7 @@ def test_which_of_two_rows_counts_hangs_on_no_clock_and_no_order(tmp_path, monke
   every = []
   for order in itertools.permutations((1.0, 2.0, 3.0)):
     clock = itertools.cycle((300.0, 100.0, 200.0))
-    monkeypatch.setattr(records_module.time, "time", lambda clock=clock: next(clock))
+    monkeypatch.setattr(machine.time, "time", lambda clock=clock: next(clock))
     workdir = tmp_path / str(order)
     workdir.mkdir()
     for value in order:

@@ -27,9 +27,7 @@ def cell(rows, model, phase, n=30, m=10):
 
 def test_files(finished):
   workdir, rows = finished
-  assert set(files(workdir)) == {
-    "results.csv", "report.html", "complexity.csv", "complexity.md", "complexity.png",
-  }  # fmt: skip
+  assert set(files(workdir)) == {"results.csv", "complexity.csv", "complexity.md", "complexity.png"}
   assert (workdir / "complexity.png").read_bytes().startswith(b"\x89PNG")
   assert "(70) R_BP | 784-30-10 |" in (workdir / "complexity.md").read_text()
   assert list(rows[0]) == [
