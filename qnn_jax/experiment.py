@@ -1,9 +1,9 @@
-"""An experiment: a task for the engine, and a report of its rows. Both are all that it must bring.
+"""An experiment: a task for the sweep engine, and a report of its rows.
 
   python -m experiments.NAME --config=configs/NAME.py[:preset] --workdir=DIR [--config.key=value]
 
-What is shared is in `sweeps` (points, records, workers, progress), in `reports` (files, figures) and in
-`command`, whose `main` is the program.
+The shared parts are in `sweeps` (points, records, workers, progress), in `reports` (files, figures) and
+in `command`, whose `main` is the program.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from qnn_jax.sweeps.settings import Setting
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.task import Task
 
-# Looks at what another launcher is just doing, and the seconds between two.
+# How often to look at what another launcher is doing, and the seconds between two looks.
 _TRIES, _A_MOMENT = 20, 0.02
 
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 RunRow = Mapping[str, Any]
-"""A row as a report gets it: the point's axes, swept fields, metrics and status, by name."""
+"""A row for a report: the point's axes, swept fields, metrics and status, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Experiment:
   """A table or a figure.
 
   Attributes:
-    task: what runs.
-    columns: of results.csv: axes and metrics by name, `status`, and fields of the config; by default
+    task: the runs.
+    columns: the columns of results.csv: names of axes, metrics and config fields, and `status`; by default
       all axes, then all metrics, then the status.
-    report: (config, rows) -> a `Report`; by default means over the seeds.
-    check: raises InputError for a config that makes no sense, before anything is on disk.
+    report: (config, rows) -> a `Report`; by default a table of means over the seeds.
+    check: raises InputError for a wrong config, before anything is written.
     check_data: raises InputError if a run's data cannot be read; only called when something runs.
-    watch: config -> a function of finished rows that gives lines to print while it runs.
-    seed: the axis that swept fields stand before in results.csv.
-    default_config: the file that --config names if it is not given.
+    watch: config -> a function that turns finished rows into lines to print during the runs.
+    seed: the axis before which swept fields are inserted in results.csv.
+    default_config: the config file that is used without --config.
   """
 
   task: Task
@@ -67,17 +67,17 @@ class Experiment:
 
   @property
   def name(self) -> str:
-    """Of the experiment."""
+    """The name of the experiment."""
     return self.task.name
 
   @property
   def config_file(self) -> pathlib.Path:
-    """`default_config`, or configs/NAME.py where the command is given."""
+    """`default_config`, or configs/NAME.py in the current directory."""
     return pathlib.Path(self.default_config or f"configs/{self.name}.py")
 
 
 def config_beside(file: str) -> pathlib.Path:
-  """configs/NAME.py of an experiment whose file is experiments/NAME/...: wherever the command is given."""
+  """configs/NAME.py of an experiment whose `file` is experiments/NAME/..., from any current directory."""
   folder = pathlib.Path(file).resolve().parent
   path = folder.parent.parent / "configs" / f"{folder.name}.py"
   # As it is most often written, where that is the same file.
@@ -86,36 +86,36 @@ def config_beside(file: str) -> pathlib.Path:
 
 
 def open_workdir(workdir: pathlib.Path, config: Config, task: Task) -> bool:
-  """Makes `workdir` the place of this configuration's results, or finds that it is already.
+  """Claims `workdir` for the results of this config of the `task`, or finds that it has it already.
 
-  Writes DIR/config.json, the whole resolved configuration. The same again resumes. Axes may grow or
-  shrink (more seeds, other sizes): only what is new runs.
+  Writes DIR/config.json, the whole resolved configuration. With the same configuration a sweep resumes.
+  The axes may grow or shrink (more seeds, other sizes): only new points run.
 
   Returns:
-    Whether it was nobody's before.
+    Whether the workdir had no configuration before.
 
   Raises:
-    InputError: the directory holds results of another configuration, or a config.json that cannot
-      be read, or cannot be made; nothing in it is touched.
+    InputError: the directory holds results of another configuration, has a config.json that cannot be
+      read, or cannot be created; nothing in it is changed.
   """
   path, wanted = workdir / "config.json", config.to_dict()
   text = json.dumps(wanted, indent=2, sort_keys=True) + "\n"
   wanted = json.loads(text)
   try:
     for _ in range(_TRIES):
-      with contextlib.suppress(FileNotFoundError):  # another has just given the workdir back
+      with contextlib.suppress(FileNotFoundError):  # another launcher has just released the workdir
         workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists() and create_exclusively(path, text.encode()):
           return True
         found = _read_config(path)
         _refuse_another(workdir, found, wanted, task)
-        # Looked at again: between the two it may have been given back, and become another's.
+        # Read again: meanwhile the workdir may have been released and claimed by another launcher.
         if _keep_from_release(workdir) and _read_config(path) == found:
           break
       time.sleep(_A_MOMENT)
     else:
       raise InputError(
-        f"{workdir / 'records'} is no folder, or other launchers give {workdir} back all the time; "
+        f"{workdir / 'records'} is not a folder, or other launchers keep releasing {workdir}; "
         "name another --workdir"
       )
   except OSError as error:
@@ -123,14 +123,14 @@ def open_workdir(workdir: pathlib.Path, config: Config, task: Task) -> bool:
       f"cannot use {workdir} as a workdir: {error.strerror}; name a directory that can be written"
     ) from error
   if found != wanted:
-    # For people to read. A disk that cannot be written may hold all that is asked for; if not, what runs tells.
+    # Only for people to read. A read-only disk may hold all results already; if not, the runs will fail.
     with contextlib.suppress(OSError):
       atomic_write_text(path, text)
   return False
 
 
 def _read_config(path):
-  """The configuration in a file that another launcher may just be writing, on a disk without hard links."""
+  """The configuration in a file. On a disk without hard links another launcher may still be writing it."""
   for left in reversed(range(_TRIES)):
     try:
       found = json.loads(damage.read_file(path)[0].decode("utf-8"))
@@ -157,7 +157,7 @@ def _refuse_another(workdir, found, wanted, task):
 
 
 def _keep_from_release(workdir):
-  """Makes DIR/records, so that its maker does not give the workdir back; False if that is just happening.
+  """Makes DIR/records, so that no launcher releases the workdir. False if one is just doing so.
 
   `release` makes a file of that name: one of the two comes first, and the other sees it.
   """
@@ -173,18 +173,19 @@ def _keep_from_release(workdir):
   except FileNotFoundError:
     raise
   except OSError:
-    pass  # nobody takes anything from a disk that cannot be written
+    pass  # on a read-only disk nobody can release the workdir
   return True
 
 
 def release(workdir: pathlib.Path, made: Sequence[pathlib.Path] = ()) -> None:
-  """Undoes `open_workdir` if nothing has come of it.
+  """Undoes `open_workdir` if no results were written.
 
-  Another launcher that has accepted the configuration meanwhile keeps it: it has made DIR/records.
+  If another launcher has accepted the configuration meanwhile, it has made DIR/records, and the workdir
+  stays.
 
   Args:
     workdir: the directory.
-    made: the folders that it was the first to make, the innermost first; those that are empty go.
+    made: the folders that `open_workdir` created, the innermost first; the empty ones are removed.
   """
   records, cache = workdir / "records", workdir / "compilation_cache"
   with contextlib.suppress(OSError):
@@ -206,17 +207,22 @@ def write_report(
   *,
   anew: bool = True,
 ) -> tuple[list[str], str]:
-  """Writes results.csv, the report's files and report.html from what is in the store, partial or whole.
+  """Writes results.csv, the report's files and report.html from the rows in the store, which may be incomplete.
 
-  Not `anew`, a figure that was drawn from the same results stays.
+  Args:
+    experiment: the experiment.
+    workdir: the workdir of the sweep.
+    settings: the configurations of the sweep, one for each swept value.
+    store: the results on disk.
+    anew: whether to draw a figure again that was drawn from the same results.
 
   Returns:
-    The files' names, and what there is to say.
+    The names of the files, and the text to print.
   """
   task, axes = experiment.task, experiment.task.axis_names
   parts, used = [], set()
   lines: dict[Point, dict[str, Any]] = {}
-  # What changes no number of a point has no column: one line may belong to several of its values.
+  # A field that changes no result has no column: one line may belong to several of its values.
   swept = [name for name in settings[0].swept if name not in task.not_fields()]
   for setting in settings:
     rows = []
@@ -230,7 +236,7 @@ def write_report(
       row |= dict(found.metrics) | {"status": found.status}
       rows.append(row)
       line = lines.setdefault(point, dict(row))
-      for name in swept:  # values that share a point have one line, which has none of them
+      for name in swept:  # swept values that share a point have one line, without the values
         if line[name] != values[name]:
           line[name] = None
     if experiment.report and rows:
@@ -268,6 +274,6 @@ def write_report(
 
 
 def _fingerprint(sections, records, results):
-  """What a figure is made of: records, whose names tell their content, and what the report says of them."""
+  """A checksum of what a figure is drawn from: the names of the records, and the text of the report."""
   texts = [text for section in sections for text in (section.title, *section.report.files.values())]
   return hashlib.sha256("\0".join([*sorted(records), results, *texts]).encode()).hexdigest()

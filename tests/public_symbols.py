@@ -66,9 +66,10 @@ def public_symbols() -> list[tuple[str, object]]:
 def methods(symbol: type) -> list[tuple[str, object]]:
   """The public methods and properties that a class defines itself, as (name, function)."""
   found = []
+  of_data = {*getattr(symbol, "__dataclass_fields__", ())}  # a default may be a function
   for name, value in vars(symbol).items():
     value = getattr(value, "__func__", getattr(value, "fget", value))  # classmethod, property
-    if not name.startswith("_") and inspect.isfunction(value):
+    if not name.startswith("_") and name not in of_data and inspect.isfunction(value):
       found.append((name, value))
   return found
 

@@ -43,3 +43,47 @@ def test_every_experiment_is_there():
       for name in re.findall(r"`(\w+)`", line.rstrip("|").rsplit("|", 1)[1]):
         assert (ROOT / "experiments" / name / "__init__.py").is_file(), name
         assert (ROOT / "configs" / f"{name}.py").is_file(), name
+
+
+def rows_with_functions():
+  """(equations, named sources) of each row of equations; a row 'as (8)' has the sources of (8)."""
+  found, column = [], 0
+  for line in TABLES:
+    cells = [cell.strip() for cell in line.split("|")]
+    if "Function" in cells:
+      column = cells.index("Function")
+    numbers = numbers_in(cells[1].replace("*", ""))
+    if numbers and "Function" not in cells:
+      sources = sources_of(cells[column])
+      for other in re.findall(r"as \((\d+)\)", cells[column]):
+        sources = [*sources, *next(named for those, named in found if int(other) in those)]
+      if "backward rules" in cells[column] and not sources:
+        sources = [*(ROOT / "qnn_jax" / "ops").glob("*.py")]
+      found.append((numbers, sources))
+  return found
+
+
+def numbers_in(text):
+  found = set(map(int, re.findall(r"\((\d+)[,)]", text)))
+  for low, high in re.findall(r"\((\d+)\)(?:-| to )\((\d+)\)", text):
+    found.update(range(int(low), int(high) + 1))
+  return found
+
+
+def sources_of(cell):
+  """The files that a cell names, and those that define the names in it."""
+  paths = re.findall(r"`([\w/]+\.py)`", cell)
+  found = [p for path in paths for p in (ROOT / path, ROOT / "qnn_jax" / path) if p.is_file()]
+  for room, name in re.findall(r"`(\w+)\.(\w+)`", cell):
+    files = [*(ROOT / "qnn_jax").glob(f"{room}.py"), *(ROOT / "qnn_jax" / room).glob("*.py")]
+    pattern = re.compile(rf"^(def|class) {name}\b", re.MULTILINE)
+    found += [file for file in files if pattern.search(file.read_text(encoding="utf-8"))]
+  return found
+
+
+def test_what_implements_an_equation_names_it():
+  rows = rows_with_functions()
+  assert len(rows) > 25
+  for numbers, sources in rows:
+    named = numbers_in("".join(source.read_text(encoding="utf-8") for source in sources))
+    assert numbers & named, f"no source of the row {sorted(numbers)} names one of its equations"

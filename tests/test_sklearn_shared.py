@@ -185,7 +185,7 @@ def test_bad_data(model):
   with pytest.raises(TypeError, match="Sparse data was passed"):
     model.fit(scipy.sparse.csr_array([[0.0], [1.0]]), [0, 1])
   # scikit-learn 1.8 has a sentence of its own.
-  with pytest.raises(ValueError, match="of positive weight|at least one non-zero"):
+  with pytest.raises(ValueError, match="must have a positive weight|at least one non-zero"):
     model.fit([[0.0], [1.0]], [0, 1], sample_weight=[0, 0])
 
 

@@ -1,4 +1,4 @@
-"""The flags of a cluster, and what they ask for: `--launch=slurm`, and the queue in `--list` and `--cancel`."""
+"""The flags for a Slurm cluster: `--launch=slurm`, and the queue in `--list` and `--cancel`."""
 
 import contextlib
 import pathlib
@@ -37,30 +37,38 @@ _given: list[str] = []
 
 
 def remember(arguments: Sequence[str]) -> None:
-  """Keeps the command line as it was given, which a task of an array repeats."""
+  """Keeps the original command line, because every task of the job array repeats it."""
   _given[:] = arguments
 
 
 def define() -> None:
   """Defines the flags."""
-  flags.DEFINE_string("launch", "here", "Where it runs: 'here', or 'slurm', as one job array.")
-  flags.DEFINE_bool("cancel", False, "End all that Slurm has of this workdir, queued and running.")
+  flags.DEFINE_string("launch", "here", "Where to run: 'here', or 'slurm' for one Slurm job array.")
+  flags.DEFINE_bool("cancel", False, "Cancel all Slurm tasks of this workdir, queued and running.")
   flags.DEFINE_string(
-    "units", None, "FILE:INDEX: what a task of --launch=slurm runs; it sets this."
+    "units",
+    None,
+    "FILE:INDEX: the groups of one task of --launch=slurm, which sets this flag itself.",
   )
   flags.DEFINE_string("slurm_partition", None, "The partition, as sbatch's --partition.")
   flags.DEFINE_string("slurm_account", None, "The account, as sbatch's --account.")
   flags.DEFINE_string(
-    "slurm_time", None, "Limit of a task, minutes or D-HH:MM:SS; it carries on behind the limit."
+    "slurm_time",
+    None,
+    "Time limit of a task, minutes or D-HH:MM:SS. At the limit a task saves and is requeued.",
   )
   flags.DEFINE_integer("slurm_gpus", None, "GPUs a task.")
   flags.DEFINE_integer("slurm_cpus", None, "CPUs a task.")
-  flags.DEFINE_string("slurm_memory", None, "Memory a task, such as 8G.")
+  flags.DEFINE_string("slurm_memory", None, "Memory of each task, such as 8G.")
   flags.DEFINE_string("slurm_constraint", None, "Features of the nodes, as sbatch's --constraint.")
-  flags.DEFINE_multi_string("slurm_option", [], "KEY=VALUE: any further option of sbatch")
-  flags.DEFINE_integer("slurm_at_once", None, "How many tasks may run at once; by default all.")
+  flags.DEFINE_multi_string("slurm_option", [], "KEY=VALUE: a further option of sbatch")
   flags.DEFINE_integer(
-    "slurm_groups", None, "Groups a task; by default as many as make --slurm_at_once tasks, or ten."
+    "slurm_at_once", None, "The number of tasks that may run at once; by default all."
+  )
+  flags.DEFINE_integer(
+    "slurm_groups",
+    None,
+    "Groups in each task; by default so many that there are --slurm_at_once tasks, or ten.",
   )
 
 
@@ -74,10 +82,10 @@ def units() -> frozenset[str] | None:
 
 
 def options() -> Options | None:
-  """What the flags ask of Slurm; None without --launch=slurm.
+  """The Slurm options in the flags; None without --launch=slurm.
 
   Raises:
-    InputError: a value that makes no sense, or that another launcher has no use for.
+    InputError: a value is wrong, or a flag is given that this launcher does not use.
   """
   values = flags.FLAGS
   if values.launch not in LAUNCHERS:

@@ -1,8 +1,9 @@
 """Several processes as one job: `--distributed`, for a TPU pod, a GPU job on several hosts, or by hand.
 
-The processes find each other by `jax.distributed`, each trains its slice of the runs on its own devices, and
-process 0 waits for all and reports. What is trained needs no word between processes; they meet only at the
-beginning and in the end. Where the others are, and who still lives, the coordination service of JAX knows.
+The processes find each other by `jax.distributed`. Each trains its slice of the runs on its own devices,
+and process 0 waits for all and writes the report. Training needs no communication: the processes
+synchronise only at the beginning and at the end. JAX's coordination service knows where the other
+processes are, and which of them are alive.
 """
 
 import contextlib
@@ -23,11 +24,13 @@ def define() -> None:
   flags.DEFINE_bool(
     "distributed",
     False,
-    "Join the other processes of this job by jax.distributed; each trains its slice.",
+    "Join the other processes of this job with jax.distributed; each trains its slice of the runs.",
   )
-  flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where nothing detects it.")
-  flags.DEFINE_integer("processes", None, "How many processes there are, where nothing detects it.")
-  flags.DEFINE_integer("process", None, "Which one this is, from 0, where nothing detects it.")
+  flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if JAX cannot detect it.")
+  flags.DEFINE_integer("processes", None, "The number of processes, if JAX cannot detect it.")
+  flags.DEFINE_integer(
+    "process", None, "The number of this process, from 0, if JAX cannot detect it."
+  )
 
 
 @contextlib.contextmanager

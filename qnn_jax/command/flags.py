@@ -1,4 +1,4 @@
-"""The flags of a command line, and what they ask for."""
+"""Defines and checks the flags of the command line."""
 
 import pathlib
 import re
@@ -39,34 +39,46 @@ _FLAGS = (
 
 def define(default: pathlib.Path) -> None:
   """Defines all flags but --config; `default` is the workdir where none is named."""
-  flags.DEFINE_string("workdir", None, f"Where results go; by default {default}.")
-  flags.DEFINE_integer("workers", None, "Worker processes; by default what is fastest here.")
+  flags.DEFINE_string("workdir", None, f"The folder for the results; by default {default}.")
+  flags.DEFINE_integer(
+    "workers",
+    None,
+    "The number of worker processes; by default the fastest number for this machine.",
+  )
   flags.DEFINE_string(
-    "sweep", None, "A named sweep: NAME of a function sweep_NAME beside the config. "
+    "sweep", None, "A named sweep: NAME stands for the function sweep_NAME in the config file. "
     "--sweep.FIELD=VALUE,VALUE sweeps over any field of the config."
   )  # fmt: skip
   flags.DEFINE_string(
-    "slice", None, "I/N: run the I-th, from 0, of N disjoint, equally heavy parts."
+    "slice",
+    None,
+    "I/N: divide the runs into N parts of equal cost, and run part I (counted from 0).",
   )
   flags.DEFINE_float(
-    "lease_seconds", 60.0, "How long another launcher must give no sign before this one takes over."
+    "lease_seconds",
+    60.0,
+    "Take over a group if its launcher has given no sign of life for so many seconds.",
   )
   flags.DEFINE_float(
-    "silence_seconds", None, "How long a worker process may give no sign before it is killed and started "
-    f"again; by default {SILENCE_SECONDS:,.0f}. If given, even one worker is a process, and watched; "
-    "not on an accelerator, which this process holds."
+    "silence_seconds", None, "Kill a worker process that has given no sign of life for so many seconds, and "
+    f"start it again; by default {SILENCE_SECONDS:,.0f}. If given, a single worker is a separate process "
+    "too, except on an accelerator, which only this process can use."
   )  # fmt: skip
-  flags.DEFINE_bool("retry_failed", False, "Run only what has failed before, and nothing else.")
-  flags.DEFINE_bool("dry_run", False, "Say what would run, in how many groups, and about how long.")
-  flags.DEFINE_bool("list", False, "List every group, what it stands at, with counts and times.")
-  flags.DEFINE_bool("report_only", False, "Make the report of what is in the workdir; run nothing.")
+  flags.DEFINE_bool("retry_failed", False, "Run only the groups that have failed before.")
+  flags.DEFINE_bool(
+    "dry_run", False, "Print what would run, in how many groups, and about how long."
+  )
+  flags.DEFINE_bool("list", False, "List every group with its state, counts and times.")
+  flags.DEFINE_bool(
+    "report_only", False, "Write the report of the results in the workdir; run nothing."
+  )
   flags.DEFINE_integer(
-    "net_parts", None, "In how many parts the nets are divided among the devices; by default 1 on a CPU, and "
-    "on accelerators as many as there are devices, or kinds of nets."
+    "net_parts", None, "Divide the networks into so many parts, each on its own devices; by default 1 on a "
+    "CPU, and on accelerators the number of devices or of kinds of networks, whichever is smaller."
   )  # fmt: skip
   flags.DEFINE_string(
-    "compilation_cache", None, "Where compiled programs are kept for other processes and later runs; by "
-    "default WORKDIR/compilation_cache, and nowhere if it is empty."
+    "compilation_cache", None, "The folder where compiled programs are kept for other processes and later "
+    "runs; by default WORKDIR/compilation_cache. An empty value turns the cache off."
   )  # fmt: skip
   distributed.define()
   cluster.define()
@@ -75,15 +87,16 @@ def define(default: pathlib.Path) -> None:
 
 
 def computes() -> bool:
-  """Whether this command computes anything here; to list, to report, to cancel and to submit needs no device."""
+  """Whether this command trains anything here. Listing, reporting, cancelling and submitting need no device."""
   values = flags.FLAGS
   return not (values.list or values.report_only or values.cancel or values.launch == "slurm")
 
 
 def choose_platform() -> None:
-  """Leaves the accelerator alone where nothing is computed; before anything starts a back end of JAX.
+  """Uses the CPU if nothing is trained here. It must be called before anything starts JAX's back end.
 
-  So no accelerator is taken from who needs it, and on one host of a TPU pod none is waited for.
+  So the command does not take an accelerator from other programs, and on one host of a TPU pod it does
+  not wait for the other hosts.
   """
   if not computes():
     jax.config.update("jax_platforms", "cpu")
@@ -97,15 +110,15 @@ def parsed(
   default: pathlib.Path,
   job: distributed.Job | None = None,
 ) -> Command:
-  """What the flags ask for; InputError for what makes no sense.
+  """The command that the flags describe. InputError if they are wrong.
 
   Args:
-    experiment: the command's.
-    config: with what --config.FIELD has changed.
-    named: --config, as it was given.
-    swept: field -> text of its values, of --sweep.FIELD.
-    default: the workdir where none is named.
-    job: of --distributed: this process runs its part.
+    experiment: the experiment of the command.
+    config: the configuration with the changes of --config.FIELD.
+    named: the text of --config.
+    swept: field -> text of its values, from --sweep.FIELD.
+    default: the workdir without --workdir.
+    job: this process's place in a job of --distributed.
   """
   task, values = experiment.task, flags.FLAGS
   changes: list[dict] = [{}]
@@ -120,7 +133,7 @@ def parsed(
     experiment.check(setting.config)
     points |= dict.fromkeys(task.points_of(setting.config))
   if not points:
-    raise InputError("the configuration asks for no run at all; give every field a value")
+    raise InputError("the configuration asks for no runs; give every field at least one value")
   if not 0 < values.lease_seconds < 1e6:
     raise InputError(
       f"--lease_seconds must be positive and at most a million, got {values.lease_seconds}"
@@ -164,7 +177,7 @@ def take_config(arguments: list[str], default: str) -> tuple[list[str], str]:
 
 def _net_parts(count: int | None) -> int | None:
   if count is None or (count >= 1 and not computes()):
-    return count  # without a look at the devices, which would take them
+    return count  # without looking at the devices, since that would occupy them
   there = devices.count()
   if not 1 <= count <= there:
     raise InputError(f"--net_parts must be 1 to {there}, the devices of this process, got {count}")

@@ -18,9 +18,10 @@ from qnn_jax.sweeps import configs, settings, signals
 
 
 def main(experiment: Experiment) -> None:
-  """Parses the flags and does what they ask; every mistake ends the program with one sentence.
+  """Runs the command line of an `experiment`: parses the flags and does what they ask.
 
-  So does every signal, with one line and the exit status that belongs to it; see `sweeps.signals`.
+  Every mistake ends the program with one sentence. Every signal ends it with one line and the
+  exit status that belongs to the signal; see `sweeps.signals`.
   """
   with signals.handled():
     _main(experiment)

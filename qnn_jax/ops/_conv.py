@@ -66,7 +66,7 @@ def affine_conv(
   Raises:
     InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
-  Source: `affine`, on patches.
+  Source: (66), `affine`, on patches.
 
   >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
   >>> affine_conv(x, ones, None, padding="VALID")[0, :, 0].tolist()
@@ -141,7 +141,7 @@ def reduced_quadratic_conv(
   Raises:
     InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
-  Source: `reduced_quadratic`, on patches.
+  Source: (52), `reduced_quadratic`, on patches.
 
   >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1))
   >>> reduced_quadratic_conv(x, ones, None, ones, None, padding="VALID")[0, :, 0].tolist()
@@ -183,7 +183,7 @@ def low_rank_quadratic_conv(
   Raises:
     InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
-  Source: `low_rank_quadratic`, on patches.
+  Source: (L1), `low_rank_quadratic`, on patches.
 
   >>> x, ones = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.ones((2, 1, 1, 1))
   >>> s = jnp.full((1, 1), -1.0)

@@ -50,7 +50,7 @@ def quadratic_conv(
   Raises:
     InputError: shapes that do not fit, a wrong value of an option. TypeError: an unknown option.
 
-  Source: `quadratic`, on patches.
+  Source: (24), `quadratic`, on patches.
 
   >>> x, q = jnp.array([[[1.0], [2.0], [3.0]]]), jnp.array([[0.0], [0.5], [0.0]])  # p_1 p_2
   >>> quadratic_conv(x, q, None, None, kernel_size=(2,), padding="VALID")[0, :, 0].tolist()

@@ -1,15 +1,17 @@
-"""A neuron's decision boundary in the plane: what Figs. 1 and 2 share."""
+"""Draws a neuron's decision boundary in the plane, for Figs. 1 and 2."""
 
 import numpy as np
 from matplotlib.axes import Axes
 
 GREY = "#555555"
+"""The grey of secondary lines."""
 DASHES = (0, (4, 2.5))
-_GRID = 401  # points a side on which a boundary is traced
+"""matplotlib's line style of dashed lines."""
+_GRID = 401  # points on each side of the grid that traces a boundary
 
 
 def plane(ax: Axes, xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
-  """Makes the axes a part of the plane, both coordinates to one scale."""
+  """Sets the axes `ax` to the part of the plane from xlim and ylim, with the same scale for both."""
   ax.set_xlim(xlim)
   ax.set_ylim(ylim)
   ax.set_aspect("equal")

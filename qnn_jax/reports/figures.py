@@ -42,7 +42,14 @@ def save(
   *,
   made_of: str = "",
 ) -> None:
-  """Writes figures one below another as one PNG, each below its heading; one without a heading alone."""
+  """Writes figures as one PNG, one below another, each below its heading.
+
+  Args:
+    sections: (heading, figure) of each section; a single figure without a heading is written alone.
+    path: the file.
+    dpi: pixels an inch.
+    made_of: kept in the file as its comment.
+  """
   if len(sections) == 1 and not sections[0][0]:
     save_png(sections[0][1], path, dpi, made_of=made_of)
     return

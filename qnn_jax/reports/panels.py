@@ -70,7 +70,13 @@ def figure_with_panels(
 
 
 def legend_below(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
-  """One legend for all panels, in a line at the bottom."""
+  """Adds one legend for all panels to the figure, in a line at the bottom.
+
+  Args:
+    figure: from `figure_with_panels`.
+    handles: the drawn lines.
+    labels: their texts.
+  """
   figure.legend(
     handles,
     labels,

@@ -40,7 +40,7 @@ class Report:
 
 
 class Section(NamedTuple):
-  """A report, and the swept fields that it is of: {} where nothing was swept."""
+  """One section: a `report`, its swept fields ({} without a sweep), and the title of its values."""
 
   swept: Mapping[str, Any]
   title: str
@@ -88,7 +88,7 @@ def write(
 
 
 def said(sections: Sequence[Section]) -> str:
-  """What is printed in the end, a paragraph a section."""
+  """The text that is printed at the end, a paragraph for each of the sections."""
   texts = [f"{section.title}\n{section.report.said}".strip() for section in sections]
   return "\n\n".join(texts)
 

@@ -6,18 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Value = str | int | float | None
-Row = dict[str, Any]  # of `Value`s
+"""A value in a table."""
+Row = dict[str, Any]
+"""A line of a table: column -> `Value`."""
 
 
 def csv_text(lines: Iterable[Iterable[object]]) -> str:
-  """Lines of cells, the heads first -> CSV; None is left empty."""
+  """The CSV text of lines of cells, the header first; None becomes an empty cell."""
   buffer = io.StringIO()
   csv.writer(buffer, lineterminator="\n").writerows(lines)
   return buffer.getvalue()
 
 
 def markdown_row(cells: Iterable[object]) -> str:
-  """One line of a markdown table, without its end."""
+  """The cells as one line of a markdown table, without a line end."""
   return f"| {' | '.join(map(str, cells))} |"
 
 

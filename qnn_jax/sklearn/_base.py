@@ -79,10 +79,10 @@ class QuadraticModel(BaseEstimator):
 
   @property
   def feature_importances_(self) -> np.ndarray:
-    """Importances [n], of sum 1: w_i^2 + 2 sum_j Q_ij^2 of standardised features, summed over the neurons.
+    """The importances [n]: w_i^2 + 2 sum_j Q_ij^2 of standardised features, summed over the neurons.
 
-    This is the part of feature i in the variance of z if the features are independent and standard
-    normal. A pair's part is shared in halves. If all neurons are zero, the importances are zeros.
+    Their sum is 1. This is a feature's part in the variance of z for independent standard normal features,
+    with a pair's part shared in halves. If all neurons are zero, so are the importances.
     """
     check_is_fitted(self)
     mean, scale = self._units()
@@ -120,9 +120,7 @@ class QuadraticModel(BaseEstimator):
     n, k = X.shape[1], y.shape[1]
     before = self._before(n, k) if self.warm_start else None
     if not weights.sum() > 0:
-      raise InputError(
-        "sample_weight must have a sample of positive weight, but all weights are zero"
-      )
+      raise InputError("sample_weight must have a positive weight, but all are zero")
     with np.errstate(all="ignore"):  # overflow is reported at the end
       self._scale(X, weights)
       x = self._scaled(X)

@@ -10,7 +10,7 @@ from qnn_jax.errors import InputError
 
 
 def whole(config: ml_collections.ConfigDict, *names: str, least: int = 1) -> None:
-  """InputError unless these are whole numbers, or tuples of them, of at least `least`."""
+  """InputError unless the fields `names` of the config are whole numbers, or tuples of them, from `least` up."""
   for name in names:
     value = config[name]
     if isinstance(value, (tuple, list)):
@@ -26,7 +26,14 @@ def number(
   above: float | None = None,
   least: float | None = None,
 ) -> None:
-  """InputError unless these are finite numbers, or tuples of them, above or from a bound."""
+  """InputError unless these fields of the config are finite numbers, or tuples of them, within a bound.
+
+  Args:
+    config: the configuration.
+    names: the fields.
+    above: the numbers must be larger than this.
+    least: the numbers must be at least this.
+  """
   for name in names:
     values = config[name]
     for value in values if isinstance(values, (tuple, list)) else (values,):
@@ -43,7 +50,7 @@ def number(
 
 
 def once(config: ml_collections.ConfigDict, *names: str) -> None:
-  """InputError unless these hold something, and nothing twice."""
+  """InputError unless the fields `names` of the config hold at least one value, and none twice."""
   for name in names:
     values = config[name]
     if not values or any(value in values[:i] for i, value in enumerate(values)):
@@ -51,13 +58,13 @@ def once(config: ml_collections.ConfigDict, *names: str) -> None:
 
 
 def choice(name: str, value: object, choices) -> None:
-  """InputError unless the value is one of the choices."""
+  """InputError unless the value of the field `name` is one of the choices."""
   if value not in choices:
     raise InputError(f"{name} must be one of {', '.join(map(str, choices))}, got '{value}'")
 
 
 def head(name: str, value: str) -> None:
-  """InputError unless the value is a head's name, see `heads.get`."""
+  """InputError unless the value of the field `name` is a head's name, see `heads.get`."""
   try:
     heads.get(value)
   except InputError as error:
@@ -65,7 +72,7 @@ def head(name: str, value: str) -> None:
 
 
 def memory(bytes_needed: float, what: str) -> None:
-  """InputError if so many bytes are more than this machine has: `what` says what needs them."""
+  """InputError if `bytes_needed` is more than this machine's memory; `what` says what needs it."""
   there = _memory_there()
   if bytes_needed > there:
     raise InputError(

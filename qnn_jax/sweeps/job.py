@@ -1,4 +1,4 @@
-"""What a group's `run` may ask of the engine while it runs: checkpoints, and whether to keep parameters."""
+"""A job: how the `run` of a group reaches the engine, for checkpoints and stops."""
 
 import dataclasses
 import pathlib
@@ -12,13 +12,13 @@ from qnn_jax.sweeps.points import Point
 
 @dataclasses.dataclass
 class Job:
-  """One group's running.
+  """One run of a group.
 
   Attributes:
-    workdir: of the sweep.
-    keep_params: whether rows shall bring their final parameters (`Row.params`, `Row.network`).
-    points: of the group.
-    tell: called with each `save` and `load`, which are signs of life as the events are.
+    workdir: the workdir of the sweep.
+    keep_params: whether rows must have their final parameters (`Row.params`, `Row.network`).
+    points: the points of the group.
+    tell: called at each `save` and `load`: they show that the process is alive, as events do.
   """
 
   workdir: pathlib.Path
@@ -31,17 +31,16 @@ class Job:
 
   @property
   def stopping(self) -> bool:
-    """Whether the command is asked to stop: a `run` that sees it between its steps saves at once."""
+    """Whether the command is asked to stop. A `run` may check it between steps, and save at once."""
     return signals.asked()
 
   def save(self, lanes: Sequence[Point], step: int, tree: Any) -> None:
-    """Keeps a tree of arrays, leaves [lanes, ...], as where these lanes have come to.
+    """Saves a checkpoint of these lanes: the number `step`, and a tree of arrays with leaves [lanes, ...].
 
-    A lane is named by a point, or by what is left of it `without` the axes that its run has in common.
-    What is saved is removed when the group has ended. If the command is asked to stop, the group ends
-    here, with `signals.Stopped`, and the next command carries on from what was saved. On a full disk it is
-    named in a warning, and the training goes on: its rows may fit still, and a stop would lose what
-    this was to keep.
+    A lane is named by its point, or by the point `without` the axes that do not distinguish lanes. The
+    checkpoint is removed when the group has ended. If the command is asked to stop, the group ends here
+    with `signals.Stopped`, and the next command resumes from this checkpoint. If the disk is full, a
+    warning says so and the training continues: its rows may still fit, and a stop would lose the work.
     """
     if lanes not in self._lanes:
       self._lanes.append(lanes)
@@ -54,13 +53,13 @@ class Job:
       folder = pathlib.Path(self.workdir) / "checkpoints"
       damage.name_once(
         folder,
-        f"cannot be written ({error.strerror or error}); runs go on, and would begin earlier after a stop",
+        f"cannot be written ({error.strerror or error}); runs continue, but a stop would lose more work",
       )
     self.tell()
     signals.check()
 
   def load(self, lanes: Sequence[Point], most: int = sys.maxsize) -> tuple[int, Any] | None:
-    """(step, tree) of the last `save` of these lanes at the same step, at most `most`; or None."""
+    """(step, tree) of the latest checkpoint that has all these lanes, at a step up to `most`; or None."""
     if lanes not in self._lanes:
       self._lanes.append(lanes)
     found = checkpoints.read(self.workdir, lanes, most)
@@ -69,14 +68,14 @@ class Job:
     return found
 
   def drop(self, lanes: Sequence[Point], before: int) -> None:
-    """Removes what was saved of these lanes at earlier steps, unless the last could not be saved."""
+    """Removes these lanes' checkpoints of steps earlier than `before`, unless the last save failed."""
     if not self._unsaved:
       checkpoints.remove(self.workdir, lanes, before)
 
   def end(self) -> None:
-    """Removes what was saved up to here: the engine calls it when the group's rows are on disk.
+    """Removes the checkpoints up to here: the engine calls it when the group's rows are on disk.
 
-    What another command has saved of these lanes behind it, on the way to more epochs, stays.
+    Checkpoints of these lanes at later steps, which another command saved for more epochs, stay.
     """
     for lanes in self._lanes:
       checkpoints.release(self.workdir, lanes, self._last)

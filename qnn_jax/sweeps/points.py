@@ -1,8 +1,8 @@
-"""Points, groups and rows: the words that an experiment and the engine share.
+"""Points, groups and rows: the types that an experiment and the sweep engine share.
 
-A *point* is one run: the values of the config fields that change its numbers, and a seed. Some fields
-are *axes*, of which a config lists several values (sizes, seeds): a point has one of each. A *group* is the
-points that run together as one program. A *row* is what came of a point.
+A *point* is one run: the values of the config fields that change its results, and a seed. Some fields
+are *axes*: a config lists several values for them (sizes, seeds), and a point has one of each. A *group*
+is a set of points that run together as one program. A *row* is the result of a point.
 """
 
 import dataclasses
@@ -15,14 +15,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 STATUSES = ("ok", "diverged", "stuck")
+"""The possible statuses of a run."""
 
 Value = str | int | float | bool | None
+"""A value of an axis."""
 
 
 class Fields:
-  """The resolved config fields, beside the axes, that change the numbers of a point.
+  """The resolved config fields, without the axes, that change the results of a point.
 
-  Two of the same JSON are one object, so that they compare as fast as numbers.
+  Two with the same JSON are the same object, so that they compare as fast as numbers.
 
   Attributes:
     values: field -> value, nested as the config is, tuples as lists.
@@ -54,9 +56,9 @@ class Point:
   """One run.
 
   Attributes:
-    fields: shared by the points that differ in axes only.
-    names: of the axes.
-    values: of the axes, in the same order.
+    fields: the config fields, one object for all points that differ only in their axes.
+    names: the names of the axes.
+    values: the values of the axes, in the same order.
   """
 
   fields: Fields
@@ -74,26 +76,26 @@ class Point:
     return dict(zip(self.names, self.values))
 
   def without(self, *names: str) -> "Point":
-    """The point without these axes: alike for all points that differ in them only."""
+    """The point without the axes `names`: equal for all points that differ only in these axes."""
     kept = [i for i, name in enumerate(self.names) if name not in names]
     return Point(
       self.fields, tuple(self.names[i] for i in kept), tuple(self.values[i] for i in kept)
     )
 
   def text(self) -> str:
-    """All of it as one line of JSON: never the same for two different points."""
+    """The point as one line of JSON, different for any two different points."""
     return json.dumps([self.axes(), self.fields.values], sort_keys=True, separators=(",", ":"))
 
 
 class Row(NamedTuple):
-  """What came of a point.
+  """The result of a point.
 
   Attributes:
     point: the run.
-    metrics: name -> a number, text, None, or a list of them: what JSON holds.
+    metrics: name -> a number, a string, None, or a list of these, as JSON holds them.
     status: 'ok', 'diverged' (a loss or a parameter stopped being finite), or 'stuck'.
-    params: its final parameters, a tree of arrays, where the job keeps them.
-    network: what `trained.load_model` makes the module from; see there.
+    params: the final parameters, a tree of arrays, if the job keeps them.
+    network: the description from which `trained.load_model` makes the module; see there.
   """
 
   point: Point
@@ -108,11 +110,12 @@ class Group:
   """Points that run together, in one process.
 
   Attributes:
-    points: each once.
-    cost: of running it, in any unit that the groups of an experiment share.
-    program: groups with the same text share compiled programs: a process keeps to one if it can.
-    alone: nothing may run beside it, and it runs whole even if only a part of it is missing: timings.
-    title: what a list calls it.
+    points: the points, each once.
+    cost: the cost of running the group, in a unit that all groups of an experiment share.
+    program: groups with the same text share compiled programs; a process prefers groups of one program.
+    alone: for timings: nothing else may run at the same time, and the whole group runs again even if only
+      some of its points are missing.
+    title: its name in lists.
   """
 
   points: tuple[Point, ...]
@@ -123,31 +126,31 @@ class Group:
 
   @property
   def name(self) -> str:
-    """`title`, or what its points have in common and how many they are."""
+    """`title`, or a text made from the axes of its points and their number."""
     return self.title or describe(self.points)
 
 
 class Worked(NamedTuple):
-  """An event of a group: so much of its cost is done, or was found done in a checkpoint."""
+  """An event of a group: `cost` of its work is done; with `resumed` it was found done in a checkpoint."""
 
   cost: float
   resumed: bool = False
 
 
 class Compiled(NamedTuple):
-  """An event of a group: this many seconds went into compiling."""
+  """An event of a group: compiling took this many `seconds`."""
 
   seconds: float
 
 
 class Said(NamedTuple):
-  """An event of a group: a line to print, such as how a long training stands."""
+  """An event of a group: a `line` to print, such as the progress of a long training."""
 
   line: str
 
 
 def describe(points: Sequence[Point]) -> str:
-  """The axes' values among the points in words: 'model ann, qnn; seed 0 to 12'."""
+  """The values of the axes among the points, as text: 'model ann, qnn; seed 0 to 12'."""
   parts = []
   for i, name in enumerate(points[0].names):
     values = list(dict.fromkeys(point.values[i] for point in points))
@@ -162,7 +165,7 @@ def describe(points: Sequence[Point]) -> str:
 
 
 def in_parts(items: Sequence, parts: int) -> list[tuple]:
-  """Consecutive parts as equal as can be, without empty ones."""
+  """Divides items into at most `parts` consecutive parts of nearly equal length, none of them empty."""
   parts = min(parts, len(items))
   ends = [-(-len(items) * i // parts) for i in range(parts + 1)] if parts else []
   return [tuple(items[a:b]) for a, b in itertools.pairwise(ends)]
@@ -171,9 +174,9 @@ def in_parts(items: Sequence, parts: int) -> list[tuple]:
 def alike_in_parts(
   points: Sequence[Point], parts: int, key: Callable[[Point], Hashable], most: int = sys.maxsize
 ) -> list[tuple[Point, ...]]:
-  """Points of the same key together, in about `parts` equal parts, none of more than `most` points.
+  """Groups points of the same `key`, into about `parts` equal parts of at most `most` points.
 
-  With as many parts as points each point is alone.
+  With as many parts as points each point is a part of its own.
   """
   alike: dict[Hashable, list[Point]] = {}
   for point in points:
@@ -183,9 +186,9 @@ def alike_in_parts(
 
 
 def in_slices(groups: Sequence[Group], count: int) -> list[list[Group]]:
-  """At most `count` lists of groups that cost about the same, alike on every machine: the dearest first.
+  """Divides groups into at most `count` lists of about the same cost, the most expensive list first.
 
-  There are fewer lists where there are fewer groups.
+  The lists are the same on every machine. If there are fewer groups, there are fewer lists.
   """
   slices: list[list[Group]] = [[] for _ in range(min(count, len(groups)))]
   least = [(0.0, i) for i in range(len(slices))]

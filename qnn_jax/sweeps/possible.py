@@ -1,8 +1,8 @@
-"""What may stand in a task's rows: whether a value that was read from a disk is possible at all.
+"""Which values the rows of a task may hold: a check of what is read from disk.
 
-A record's name tells its content, so that a bit that turned over shows; what somebody has written with care
-and by mistake does not. `Possible` is what a task says of its metrics and axes; the functions below make
-its entries: `{"accuracy": PERCENT, "loss": list_of(NUMBER)}`.
+The name of a record has a checksum of its content, so that a flipped bit is found. A wrong value with a
+correct checksum is not. Therefore a task describes its metrics and axes with a `Possible`. The functions
+below make its entries: `{"accuracy": PERCENT, "loss": list_of(NUMBER)}`.
 """
 
 import dataclasses
@@ -14,22 +14,23 @@ from typing import Any
 from qnn_jax.sweeps.points import STATUSES
 
 Predicate = Callable[[Any], bool]
-"""value -> whether it is possible; a function of a module, so that it pickles."""
+"""value -> whether it is possible. It must be a function of a module, so that it can be pickled."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Possible:
-  """What a task's rows may hold.
+  """The possible contents of a task's rows.
 
   Attributes:
-    metrics: name -> whether a value is possible: all metrics of every row, or none to have them
-      unchecked. None, which what is not finite becomes on disk, is possible in a diverged run besides.
-    axes: name -> the same; of others, any text, finite number or None. True and False, which equal 1 and
-      0, are possible only on an axis that says so here.
-    statuses: those that occur.
-    fits: (fields and axes, metrics and status) of a row by name -> whether they fit each other: a list has
-      the length that a field says, say. Called only where each is possible by itself.
-    measured: metrics that are times or the like: they differ whenever a run is done again.
+    metrics: name -> a function that says whether a value is possible. It must list all metrics of every
+      row; if it is empty, they are not checked. A diverged run may also have None, which stands on disk
+      for numbers that are not finite.
+    axes: name -> a function of the same kind. Axes that are not listed may be any string, finite number or
+      None. True and False, which equal 1 and 0, are possible only on an axis that is listed.
+    statuses: the possible statuses.
+    fits: (fields and axes, metrics and status) of a row, by name -> whether they fit each other: for
+      example, that a list has the length that a field gives. Called only if each value is possible.
+    measured: metrics that differ whenever a run is repeated, such as times.
   """
 
   metrics: Mapping[str, Predicate] = dataclasses.field(default_factory=dict)
@@ -62,45 +63,49 @@ def _is_or_none(value, of):
 
 
 def whole(least: int = 0, most: int = 2**63) -> Predicate:
-  """A whole number in this range."""
+  """Checks for a whole number from `least` to `most`."""
   return functools.partial(_is_whole, least=least, most=most)
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Predicate:
-  """A finite number in this range."""
+  """Checks for a finite number from `least` to `most`."""
   return functools.partial(_is_number, least=least, most=most)
 
 
 def text(*choices: str) -> Predicate:
-  """One of these texts; any, if none is given."""
+  """Checks for one of the strings `choices`, or any string if none is given."""
   return functools.partial(_is_text, choices=choices)
 
 
 def flag(value: Any) -> bool:
-  """True or False."""
+  """Whether the value is True or False."""
   return type(value) is bool
 
 
 def list_of(of: Predicate, length: int | None = None) -> Predicate:
-  """A list of these, of this length if it is given."""
+  """Checks for a list whose elements pass `of`, with this `length` if it is given."""
   return functools.partial(_is_list, of=of, length=length)
 
 
 def or_none(of: Predicate) -> Predicate:
-  """One of these, or None."""
+  """Checks for None, or a value that passes `of`."""
   return functools.partial(_is_or_none, of=of)
 
 
 SEED = whole()
+"""A seed."""
 COUNT = whole()
+"""A number of things, from 0."""
 NUMBER = number()
+"""Any finite number."""
 POSITIVE = number(least=0)
+"""A finite number of at least 0."""
 PERCENT = number(0, 100)
-"""An accuracy."""
+"""An accuracy in percent."""
 
 
 def scalar(value: Any) -> bool:
-  """What an axis may have where its task says nothing of it."""
+  """Whether the value is a finite number, a string or None: the default for axes."""
   if type(value) in (int, float):
     return math.isfinite(value)
   return value is None or type(value) is str

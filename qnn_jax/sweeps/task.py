@@ -1,4 +1,4 @@
-"""A task: what an experiment tells the engine. Everything else the engine does for all alike."""
+"""A task: all that an experiment tells the sweep engine. The engine does the rest for all experiments."""
 
 import dataclasses
 import itertools
@@ -15,13 +15,14 @@ from qnn_jax.sweeps.points import Compiled, Fields, Group, Point, Row, Said, Wor
 from qnn_jax.sweeps.possible import Possible
 
 Event = Row | list[Row] | Worked | Compiled | Said
+"""What the `run` of a task yields."""
 
-# More runs than anybody waits for; a list of them still fits in memory.
+# More runs than anybody would wait for; a list of so many still fits in memory.
 _MOST_POINTS = 5_000_000
 
 
 def _one_by_one(points: Sequence[Point], parts: int) -> list[Group]:
-  """Consecutive points together, as many groups as there are parts."""
+  """Groups of consecutive points, one for each part."""
   return [Group(part, cost=len(part)) for part in in_parts(points, parts)]
 
 
@@ -31,22 +32,23 @@ def _a_core_each(points: Sequence[Point], cores: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What an experiment owes and how it runs.
+  """The runs of an experiment, and how they are run.
 
   Attributes:
-    name: of the experiment.
-    axes: config field -> axis. The field lists values (or is a number n, for 0 to n - 1, or a text,
-      its only value), and a point has one of them: {"models": "model", "seeds": "seed"}. All other fields of the config are
-      part of every point.
-    run: runs a group: yields a `Row`, or a list of those that are finished together, as they are
-      finished, and between them `Worked`, `Compiled` and `Said`. It is called in any process.
-    groups: which points run together as one program, in about `parts` groups of equal cost, in the order
-      in which they should run. Called with many parts it must split as finely as it can.
-    points: config -> the points as {axis: value}, a field of the config in it being a change of that
-      field; by default all combinations of the axes.
-    apart: config fields that change no number, and those that `points` has turned into axes.
-    workers: (points, cores) -> how many processes are fastest on a CPU.
-    possible: what its rows may hold: what else a record on disk holds counts as damage.
+    name: the name of the experiment.
+    axes: config field -> axis, such as {"models": "model", "seeds": "seed"}. The field lists values (or is
+      a number n, for 0 to n - 1, or a string, its only value), and a point has one of them. All other
+      fields of the config are part of every point.
+    run: runs a group. It yields a `Row`, or a list of rows that finish together, as soon as they are
+      finished, and between them `Worked`, `Compiled` and `Said`. It may be called in any process.
+    groups: (points, parts) -> the groups of points that run together as one program: about `parts` groups
+      of equal cost, in the order in which they should run. With many parts it must divide the points as
+      finely as it can.
+    points: config -> the points as {axis: value}. A config field among the keys stands for another value
+      of that field. By default all combinations of the axes.
+    apart: config fields that change no result, and those that `points` has turned into axes.
+    workers: (points, cores) -> the number of processes that is fastest on a CPU.
+    possible: the possible contents of its rows. Any other record on disk counts as damaged.
   """
 
   name: str
@@ -64,14 +66,14 @@ class Task:
     return tuple(self.axes.values())
 
   def not_fields(self) -> set[str]:
-    """Config fields that are no part of a point as they are."""
+    """The config fields that are not fields of a point."""
     return {"keep_params", *self.axes, *self.apart}
 
   def points_of(self, config: ml_collections.ConfigDict) -> list[Point]:
     """The points that the config asks for, each once.
 
     Raises:
-      InputError: there are more than anybody could run.
+      InputError: there are more points than anybody could run.
     """
     of_axes = [field for field in self.axes if not isinstance(config.get(field, ""), str)]
     count = math.prod(_length(config[field]) for field in of_axes)
@@ -95,14 +97,14 @@ class Task:
     return list(found)
 
   def all_combinations(self, config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-    """Every combination of the axes' values, the last axis fastest."""
+    """Every combination of the axes' values in the config; the last axis changes fastest."""
     lists = [axis_values(config[field]) for field in self.axes]
     for values in itertools.product(*lists):
       yield dict(zip(self.axis_names, values))
 
 
 def axis_values(value: Any) -> Sequence:
-  """The values of an axis: what is listed, 0 to n - 1 of a number n, or a text alone."""
+  """The values of an axis, by the value of its field: a list, a number n for 0 to n - 1, or one string."""
   if isinstance(value, str):
     return (value,)
   return range(value) if isinstance(value, int) else tuple(value)
@@ -120,7 +122,7 @@ def _fields(values):
       raise InputError(
         f"{name} must be a number, text, a tuple of them or a table, which config.json can hold, got {value!r}"
       ) from None
-  raise InputError("the names of the configuration's fields must be texts")
+  raise InputError("the names of the configuration's fields must be strings")
 
 
 def _length(value):

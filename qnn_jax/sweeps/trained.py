@@ -1,4 +1,4 @@
-"""Trained nets: a point's model back from a workdir whose config had keep_params."""
+"""Loads the trained model of a point from a workdir whose config had keep_params."""
 
 import os
 import pathlib
@@ -24,12 +24,12 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
   """The trained module of one point of a sweep that ran with --config.keep_params.
 
   Args:
-    workdir: of the sweep.
-    **point: values of axes and fields that no other point with parameters has: model="qnn",
-      train_size=600, epochs=20, hidden=10, seed=3, and learning_rate=0.02, say, if that was swept.
+    workdir: the workdir of the sweep.
+    **point: values of axes and fields that only this point has: model="qnn", train_size=600, epochs=20,
+      hidden=10, seed=3, and for example learning_rate=0.02 if that was swept.
 
   Returns:
-    A `Classifier`, `Mlp` or `ConvNet`, or a single layer where the experiment trains one.
+    A `Classifier`, `Mlp` or `ConvNet`, or a single layer if the experiment trains one.
 
   Raises:
     InputError: no point with kept parameters has these values, or several have.
@@ -81,11 +81,11 @@ def load_model(workdir: str | os.PathLike, /, **point: Any) -> nnx.Module:
 
 
 def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
-  """The module that `Row.network` describes, with these parameters.
+  """The module that a `network` of `Row.network` describes, with these `params`.
 
   A description has either 'layer', a head's name, with in_features and out_features; or 'kind' and the
-  rest of what `models.described` gives; or the arguments of `models.Classifier`. 'dtype' is the
-  parameters'.
+  other entries of `models.described`; or the arguments of `models.Classifier`. 'dtype' is the dtype of
+  the parameters.
   """
   described = dict(network)
   dtype = jnp.dtype(described.pop("dtype", "float32"))
@@ -109,7 +109,7 @@ def module_of(network: Mapping[str, Any], params: Any) -> nnx.Module:
   paths = lambda tree: [path for path, _ in jax.tree.leaves_with_path(tree)]
   if paths(nnx.to_pure_dict(state)) == paths(params):
     return nnx.merge(graphdef, params)
-  module = make()  # it has random keys, of dropout say, which are not kept
+  module = make()  # with new random keys, of dropout for example: they are not saved
   nnx.update(module, params)
   return module
 

@@ -77,7 +77,7 @@ class Fleet:
     return inputs.astype(self.dtype)
 
   def module(self, net: Net, key: jax.Array, param_init: Initializer) -> models.Classifier:
-    """A new classifier with the architecture `net`, its parameters drawn from `key` [] by `param_init`."""
+    """A new classifier with the architecture `net`, its parameters drawn by `param_init` from key []."""
     return models.Classifier(
       self.in_features,
       net.hidden,

@@ -58,8 +58,11 @@ class State(NamedTuple):
 
 
 MakeModel = Callable[[nnx.Rngs], nnx.Module]
+"""rngs -> model."""
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
+"""(outputs [B, ...], targets [B, ...]) -> loss [B]."""
 Train = Callable[[jax.Array, jax.Array, jax.Array], Trained]
+"""(key, inputs [N, ...], targets [N, ...]) -> the result of a training."""
 
 
 class Trainer(NamedTuple):

@@ -133,7 +133,7 @@ def train(
 def prepared_chunks(
   trainer: Trainer, inputs: jax.Array, chunks: list[Chunk], epochs: int
 ) -> Iterator[Chunk]:
-  """Yields the `chunks` of `epochs` epochs, one after another, prepared with inputs for `trainer.run`."""
+  """Yields the `chunks` of `epochs` epochs, prepared with inputs [N, n] for `trainer.run`."""
   kept: dict[int, Any] = {}
   size = 0
   for epoch in range(epochs):
@@ -212,7 +212,7 @@ def make_tails(
 ) -> list[Tail | None]:
   """The tail of every net of a `fleet`: the fast one if it fits, None if a kernel takes the net.
 
-  method, constants and platform are as in `make_trainer`; block is the number of samples in a block.
+  method, constants and platform are as in `make_trainer`; tried says whether kernels are tried first.
   """
   by_kernel = method.tails == "kernel" or (method.tails == "auto" and platform != "cpu")
   block = method.samples_a_block()
@@ -259,7 +259,7 @@ def _scan_trainer(fleet, constants, platform, precision):
     ]
     return {"params": params, "rates": state["rates"]}
 
-  copy = lambda params: jax.tree.map(jnp.copy, params)  # run gives its state up
+  copy = lambda params: jax.tree.map(jnp.copy, params)  # run donates its state
   start = lambda params, rates: {"params": copy(params), "rates": checked(fleet, params, rates)}
   return Trainer(
     start=_compile.jit(start, level=0),

@@ -158,9 +158,12 @@ def make_trainer(make: Callable[[Fleet], Trainer], fleet: Fleet, parts: Sequence
 def make_evaluate(
   fleet: Fleet, parts: Sequence[Part], precision: str = "highest"
 ) -> Callable[..., Evaluation]:
-  """`evaluate` of the fleet, compiled, over the parts' devices; inputs and labels as the trainer's `place` has them."""
+  """`evaluate` of a `fleet`, compiled, on the devices of `parts`, with matrix products in `precision`.
+
+  Inputs and labels must be those that the trainer's `place` returned.
+  """
   platform = parts[0].devices[0].platform
-  # The images are arguments: as constants they would be folded while compiling, for seconds.
+  # The images are arguments: compiling them as constants would take seconds.
   if _is_one(parts):
     return _compile.jit(evaluation(fleet, precision, platform), level=1)
   each: list[Any] = []

@@ -164,8 +164,8 @@ UNFIT = {
 DAMAGED = {
   "tfrecord": (info(lambda x: x.update(fileFormat="tfrecord")), "format tfrecord, not in array_"),
   "no format": (info(lambda x: x.pop("fileFormat")), "format tfrecord, not in array_record"),
-  "fewer": (info(lambda x: x["splits"][1].update(shardLengths=["4"])), "has 5 images where its"),
-  "more": (info(lambda x: x["splits"][1].update(shardLengths=["6"])), "has 5 images where its"),
+  "fewer": (info(lambda x: x["splits"][1].update(shardLengths=["4"])), "has 5 images, but its"),
+  "more": (info(lambda x: x["splits"][1].update(shardLengths=["6"])), "has 5 images, but its"),
   "sizes": (info(lambda x: x["splits"][1].update(shardLengths=["x"])), "not as TFDS writes it"),
   "other image": (features(lambda x: rename(x, "image", "x")), "test split has no x, or several"),
   "other label": (features(lambda x: rename(x, "label", "x")), "test split has no x, or several"),

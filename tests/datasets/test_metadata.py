@@ -89,7 +89,7 @@ UNFIT = {
   ),
   "sequences": ([features(image={"sequence": {"feature": IMAGE}}, label=LABEL)], "is a sequence, n"),
   "video": ([features(image={"video": {}}, label=LABEL)], "feature image is a video, not one image"),
-  "one class": ([features(image=IMAGE, label={"classLabel": {"numClasses": "1"}})], "one class only"),
+  "one class": ([features(image=IMAGE, label={"classLabel": {"numClasses": "1"}})], "only one class"),
   "several labels": ([features(image=IMAGE, a=LABEL, b=OTHER)], "several class labels, a and b, and"),
   "several images": ([features(a=IMAGE, b=IMAGE, label=LABEL)], "has several images, a and b, and"),
   "text": ([features(image=IMAGE, label={"text": {}})], "its feature label holds no class labels"),

@@ -146,7 +146,7 @@ def test_more_parts_than_devices(net_parts):
 
 def test_a_rate_too_few():
   start = trainer("block", 1).start
-  with pytest.raises(InputError, match=r"one a lane, \[5\], got an array of shape \(4,\)"):
+  with pytest.raises(InputError, match=r"the shape \[5\], one for each lane, got \(4,\)"):
     start(init(FLEET, lanes_of(5)), rates(FLEET, lanes_of(4)))
 
 

@@ -86,6 +86,6 @@ def test_a_chunk_has_to_be_prepared():
 @pytest.mark.parametrize("method", per_sample.METHODS)
 def test_every_lane_has_a_rate(method):
   how = per_sample.make_trainer(FLEET, Method(method))
-  message = r"rates must be one a lane, \[2\], got an array of shape \(3,\)"
+  message = r"rates must have the shape \[2\], one for each lane, got \(3,\)"
   with pytest.raises(InputError, match=message):
     how.start(init(FLEET, LANES), jnp.ones(3))
