@@ -25,7 +25,9 @@ def test_what_makes_no_sense_is_told(layer):
       InputError, match=f"{name}: kernel_size must be a whole number of at least 1"
     ):
       make(layer, wrong)
-  with pytest.raises(InputError, match=rf"{name}: kernel_size must have at least one axis, got \(\)"):
+  with pytest.raises(
+    InputError, match=rf"{name}: kernel_size must have at least one axis, got \(\)"
+  ):
     make(layer, ())
   with pytest.raises(InputError, match=f"{name}: feature_group_count must be a whole .*, got None"):
     make(layer, feature_group_count=None)

@@ -218,8 +218,14 @@ def test_one_layer_of_a_stack():
       nnx.LoRALinear(3, 2, lora_rank=1, rngs=nnx.Rngs(0)),
       "does not know what a LoRALinear computes",
     ),
-    (Rectified(3, 2, rngs=nnx.Rngs(0)), "^qnn_jax.inspect does not know what a Rectified computes; pass"),
-    (RectifiedConv(3, 2, (2,), rngs=nnx.Rngs(0)), "^qnn_jax.inspect does not know what a RectifiedConv computes"),
+    (
+      Rectified(3, 2, rngs=nnx.Rngs(0)),
+      "^qnn_jax.inspect does not know what a Rectified computes; pass",
+    ),
+    (
+      RectifiedConv(3, 2, (2,), rngs=nnx.Rngs(0)),
+      "^qnn_jax.inspect does not know what a RectifiedConv computes",
+    ),
     (Scaled(3, 2, rngs=nnx.Rngs(0)), "^qnn_jax.inspect does not know what a Scaled computes"),
     (np.eye(3), "not ndarray$"),
     (FITTED, "^pass a layer .*, not StandardScaler$"),

@@ -182,7 +182,10 @@ BAD = {
     {"c.*": "qnn", "c.1": "heavy"},
     r"^c.1 is to become 'qnn' by 'c.\*' and 'heavy' by 'c.1': let",
   ),
-  "a tuple": ({"t.*": "qnn"}, "^t.0 is an entry of a tuple, which cannot be changed: use an nnx.List"),
+  "a tuple": (
+    {"t.*": "qnn"},
+    "^t.0 is an entry of a tuple, which cannot be changed: use an nnx.List",
+  ),
   "no bias": (
     {"a": functools.partial(HeavyLinear, use_bias=False)},
     r"^a has a bias of the shape \(3,\), and the new HeavyLinear has None: a kind must keep",
@@ -226,7 +229,9 @@ def test_a_bias_that_was_taken_away_stays_away():
 
 
 def test_rngs_must_be_rngs():
-  with pytest.raises(InputError, match=r"^rngs must be an nnx.Rngs, for example nnx.Rngs\(0\), got 0$"):
+  with pytest.raises(
+    InputError, match=r"^rngs must be an nnx.Rngs, for example nnx.Rngs\(0\), got 0$"
+  ):
     qnn_jax.replace(nnx.List([linear()]), {"*": "lowrank"}, rngs=0)
 
 
