@@ -216,7 +216,7 @@ def test_one_layer_of_a_stack():
     (nnx.BatchNorm(3, rngs=nnx.Rngs(0)), "not BatchNorm$"),
     (
       nnx.LoRALinear(3, 2, lora_rank=1, rngs=nnx.Rngs(0)),
-      "what a LoRALinear computes is not known",
+      "does not know what a LoRALinear computes",
     ),
     (
       Rectified(3, 2, rngs=nnx.Rngs(0)),

@@ -90,7 +90,7 @@ MISTAKES = {
     {"arguments": {"alpha": "x"}},
     "^the schedule 'cosine' cannot be used with {'alpha': 'x'}: ",
   ),
-  "steps": (("cosine", 0.1, 0), {}, "^a schedule needs steps of at least 1 .*, got 0 and 0$"),
+  "steps": (("cosine", 0.1, 0), {}, "^a schedule needs steps of at least 1, .*, got 0 and 0$"),
   "warmup": (("cosine", 0.1, 40), {"warmup_steps": 40}, "got 40 and 40$"),
   "onecycle": (
     ("cosine_onecycle", 0.1, 40),
