@@ -18,8 +18,6 @@ from qnn_jax.models import _build
 
 # Code that no test can run is marked ```py; here is why, page by page.
 NOT_RUN = {
-  "README.md": "it loads a network from a finished sweep",
-  "docs/data.md": "it shows single calls, on data sets of which one is not in the repository",
   "docs/sweeps.md": "it loads a network from a finished sweep",
   "docs/train.md": "it is a config of the reader's own; tests/experiments/train has such files run",
 }
