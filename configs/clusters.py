@@ -28,9 +28,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     raise InputError(f"configs/clusters.py has no preset '{preset}'; it has 'smoke'")
   config = ml_collections.ConfigDict()
   config.models = ("qnn", "ann")  # a layer of quadratic neurons, and one of ordinary neurons
-  config.seeds = (
-    5  # numbered from 0; each seed draws its data, their order and the initial parameters
-  )
+  config.seeds = 5  # numbered from 0; each seed draws data, order and initial parameters
   config.train_pairs = 2000  # per class
   config.test_pairs = 500
   config.learning_rate = 1e-4

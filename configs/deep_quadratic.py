@@ -32,9 +32,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.learning_rate = 0.1
   config.quadratic_learning_rate = 0.001  # the learning rate of Q
   config.momentum = 0.9
-  config.init_scale = (
-    1.0  # standard deviation of Q's initial entries, where Q does not start at zero
-  )
+  config.init_scale = 1.0  # standard deviation of Q's initial entries in the variants that draw Q
   config.batch_size = 32
   config.train_size = 6000
   config.test_size = 10000

@@ -27,15 +27,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
     raise InputError(f"configs/eigenimages.py has no preset '{preset}'; choose smoke or none")
   config = ml_collections.ConfigDict()
   config.places = 6  # eigenvectors drawn per class, those with the largest |eigenvalue| first
-  config.kept = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-  )  # numbers of eigenvectors per class to measure accuracy with
+  config.kept = (1, 2, 4, 8, 16, 32, 64)  # eigenvectors per class with which accuracy is measured
   config.learning_rate = 0.001  # of Adam
   config.quadratic_learning_rate = 0.0001  # the learning rate of Q
   config.batch_size = 128

@@ -35,22 +35,15 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   for name in ("network", "head", "train_size", "epochs", "learning_rate"):  # chosen below
     del config[name]
   config.networks = ("mlp", "cnn")
-  config.heads = (
-    "ann",
-    "qnn",
-    "rpqnn",
-    "heavy",
-    "lowrank:4",
-  )  # the others are compared with the first
+  # Every other head is compared with the first.
+  config.heads = ("ann", "qnn", "rpqnn", "heavy", "lowrank:4")
   config.train_sizes = (500, 2000, 8000)
   config.seeds = 10
   config.channels = (4, 8)
   config.parameters = 20000  # of every network, within 2 %
   config.steps = 800  # of every run, so that a small training set is passed over more often
-  config.learning_rates = (
-    0.002,
-    0.008,
-  )  # of AdamW, one rate per network; each suits every head, see preset 'rates'
+  # Of AdamW, one rate per network. Each suits every head: see preset 'rates'.
+  config.learning_rates = (0.002, 0.008)
   config.schedule = "cosine"
   config.evaluate_every = 0
   config.log_every = 0

@@ -36,9 +36,8 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.seeds = 25  # seeds 0 to 24
   config.learning_rate = 0.01
   config.input_shift = 0.5  # inputs are pixels / 255 - input_shift
-  config.init = (
-    "symmetric"  # U[-init_scale, init_scale); or 'positive', U[0, s), or 'normal', N(0, s^2)
-  )
+  # 'symmetric': U[-init_scale, init_scale); 'positive': U[0, init_scale); 'normal': N(0, init_scale^2).
+  config.init = "symmetric"
   config.init_scale = 0.01
   config.shared_order = False  # True: all seeds see seed 0's samples, in its order
   config.dtype = "float32"
@@ -47,13 +46,10 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.method = "block"  # or 'scan', the plain form: the same results, but many times slower
   config.block = 60
   config.sub_block = 6
-  config.tails = (
-    "auto"  # or 'kernel', 'fused', 'modules': how the layers after the first are computed
-  )
+  # How the layers after the first are computed: 'auto', 'kernel', 'fused' or 'modules'.
+  config.tails = "auto"
   config.precision = "highest"  # of matrix products on a GPU or TPU; or 'high', 'default'
-  config.keep_params = (
-    False  # True: keeps the parameters of every run, see sweeps.trained.load_model
-  )
+  config.keep_params = False  # True: keeps every run's parameters, see sweeps.trained.load_model
   if preset == "quick":
     config.train_sizes = (600, 1200)
   elif preset == "smoke":

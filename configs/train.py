@@ -35,28 +35,22 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.dataset = "mnist"
   config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
   config.train_split = "train"
-  config.validation_split = (
-    ""  # for early stopping, such as "train[90%:]" with train_split "train[:90%]"
-  )
+  config.validation_split = ""  # for early stopping: "train[90%:]" with train_split "train[:90%]"
   config.test_split = "test"
   config.train_size = 5000  # images that each seed draws from the training split; 0: all images
   config.resize = ()  # (height, width) to which every image is resized; (): as they are
   config.input_shift = 0.5  # inputs are x / 255 - input_shift
   # The network.
   config.network = "cnn"  # or mlp
-  config.channels = (
-    8,
-    16,
-  )  # of the convolutions; each is followed by 2 x 2 pooling; for cnn only
+  config.channels = (8, 16)  # of the convolutions, each followed by 2 x 2 pooling; for cnn only
   config.hidden = (32,)  # neurons of the hidden layers before the head
   config.head = "ann"  # the kind of the last layer: ann, qnn, rpqnn, heavy, lowrank, lowrank:8
   config.hidden_kinds = ("ann",)  # kinds of the hidden layers: one for all, or one per layer
   config.conv_kinds = ("ann",)  # kinds of the convolutions: one for all, or one per layer
   config.kernel_size = 3
   config.activation = "relu"
-  config.parameters = (
-    0  # total number, reached by the width of the last hidden layer; 0: widths as above
-  )
+  # The total number of parameters, reached by the width of the last hidden layer. 0: widths as above.
+  config.parameters = 0
   config.dtype = "float32"  # of the arithmetic; with bfloat16, parameters stay in float32
   # The training.
   config.loss = "softmax"  # or sigmoid, the paper's loss (25)
