@@ -1,4 +1,4 @@
-"""Accelerators to compile for without having one: what XLA must know of them, and what estimates assume."""
+"""Accelerators to compile for without having one: their descriptions for XLA, and the estimates' assumptions."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ from jax.experimental import topologies
 
 from qnn_jax.errors import InputError
 
-# NVIDIA's published figures of the H100 SXM5 80 GB, in the words of XLA's GpuTargetConfigProto.
+# NVIDIA's published figures of the H100 SXM5 80 GB, in the format of XLA's GpuTargetConfigProto.
 _H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024
@@ -51,18 +51,17 @@ class Target:
   """An accelerator.
 
   Attributes:
-    name: on the command line.
-    platform: as `per_sample.make_trainer` takes it.
-    extra: of this project, with what compiling for it needs.
-    shapes: how its chips can be arranged, by their number.
-    clock: of XLA's own estimate in cycles, a second; 0 where it makes none.
-    launch_us: microseconds that what XLA does not estimate takes, a kernel's launch or an operation, at
-      least and at most.
-    sample_us: microseconds of one sample in the kernel of a head with 10 classes and 32 neurons, likewise.
-    at_once: how many runs of a kernel go side by side.
-    flops: a second, of products in float32.
-    bandwidth: bytes a second.
-    assumes: where the last six are from, a sentence each.
+    name: its name on the command line.
+    platform: its name for `per_sample.make_trainer`.
+    extra: the extra of this project that compiling for it needs.
+    shapes: the arrangements of its chips, by their number.
+    clock: cycles per second for XLA's own estimate; 0 if XLA makes none.
+    launch_us: least and most microseconds of what XLA does not estimate: a kernel's launch or an operation.
+    sample_us: least and most microseconds per sample in the kernel of a head with 10 classes and 32 neurons.
+    at_once: how many runs of a kernel are computed side by side.
+    flops: floating-point operations per second of products in float32.
+    bandwidth: bytes per second.
+    assumes: the sources of these numbers, one sentence each.
   """
 
   name: str
@@ -78,7 +77,7 @@ class Target:
   assumes: tuple[str, ...]
 
   def devices(self, chips: int) -> tuple[jax.Device, ...]:
-    """So many of its chips, to compile for.
+    """The devices to compile for, given the number of chips.
 
     Raises:
       InputError: there is no such number of chips, or what the extra installs is missing.
@@ -92,7 +91,7 @@ class Target:
         "platform": "cuda", "topology": shape, "target_config": _H100
       }  # fmt: skip
     else:
-      # No machine of Google's is asked, and no chip is taken, so that others may do the same.
+      # Do not query Google's metadata server, and do not claim a chip, so that other processes can compile too.
       os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
       os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
       more = {"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {}
