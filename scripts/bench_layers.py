@@ -64,7 +64,7 @@ OURS = {
   "lowrank16": ops.low_rank_quadratic,
 }
 _FULL_Q = 2**30  # bytes
-_LAYERS = flags.DEFINE_list("layers", list(OURS), "Which.")
+_LAYERS = flags.DEFINE_list("layers", list(OURS), "Layers to time.")
 flags.register_validator(
   _LAYERS, lambda layers: layers and set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
 )

@@ -49,7 +49,7 @@ CASES = {
   "fleet-shared": (FLEET, True),
   **{f"{head}-30": ((Net(head, 30),), False) for head in MODELS},
 }
-_CASES = flags.DEFINE_list("cases", list(CASES), "Which.")
+_CASES = flags.DEFINE_list("cases", list(CASES), "Cases to time.")
 flags.register_validator(
   _CASES, lambda cases: cases and set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
 )

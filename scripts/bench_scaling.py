@@ -27,7 +27,7 @@ from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each size is timed.", lower_bound=1)
 
 CLASSES = 10
 HEADINGS = {
@@ -59,7 +59,7 @@ flags.register_validator(
 
 
 def multiplications(head: str, inputs: int, hidden: int, seeds: int, samples: int) -> int:
-  """Of one step of all seeds, by the paper's counts, whatever the number of samples."""
+  """Multiplications of one step of all seeds, by the paper's counts."""
   layers = complexity.layer("ann", inputs, hidden), complexity.layer(head, hidden, CLASSES)
   # The first layer passes nothing back to the inputs.
   return seeds * (sum(map(sum, layers)) - layers[0].backward)

@@ -43,7 +43,7 @@ _MNIST = flags.DEFINE_bool("mnist", False, "Use MNIST instead of the ten sets.")
 _ITERATIONS = flags.DEFINE_integer(
   "iterations", 20, "Most iterations of our model on MNIST.", lower_bound=1
 )
-_FEATURES = flags.DEFINE_multi_enum("features", FEATURES, FEATURES, "Which.")
+_FEATURES = flags.DEFINE_multi_enum("features", FEATURES, FEATURES, "Kinds of features.")
 
 
 def data(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ flags.register_validator(
   ),
   "give whole numbers of at least 1, each once, as 600,1200",
 )
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Number of seeds.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer(
   "workers", None, "Worker processes; by default as many as the sweep uses.", lower_bound=1
 )

@@ -32,12 +32,12 @@ flags.register_validator(
 )
 
 TAILS = ("kernel", "fused", "modules")
-_TAILS = flags.DEFINE_list("tails", list(TAILS), "Which.")
+_TAILS = flags.DEFINE_list("tails", list(TAILS), "Forms to time.")
 flags.register_validator(
   _TAILS, lambda tails: tails and set(tails) <= set(TAILS), f"choose among {', '.join(TAILS)}"
 )
 HEADS = ("ann", "qnn", "rpqnn", "heavy")
-_CASES = flags.DEFINE_list("cases", ["fleet", *HEADS], "Which.")
+_CASES = flags.DEFINE_list("cases", ["fleet", *HEADS], "Cases to time.")
 flags.register_validator(
   _CASES,
   lambda cases: cases and set(cases) <= {"fleet", *HEADS},

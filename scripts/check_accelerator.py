@@ -1,11 +1,12 @@
 """All checks for an accelerator in one command: numbers and times of the kernels, Table 4, and times of the layers.
 
   python scripts/check_accelerator.py                      minutes on a GPU; needs the extras `experiments` and `cuda` or `tpu`
-  python scripts/check_accelerator.py --small              on a CPU, kernels interpreted: to see that it runs
+  python scripts/check_accelerator.py --small              on a CPU, with interpreted kernels, to see that it runs
 
-Prints Markdown, the device's name first. Table 4 is run twice by its own command, in fresh workdirs; the second time
-finds its programs compiled. Its runs are compared with the committed ones, which are a CPU's. Each part is a process of
-its own, one after another, since some devices serve one process at a time. Exit status 1 if
+Prints Markdown that begins with the device's name. Runs Table 4 twice by its own command, in fresh workdirs; the
+second time its programs are already compiled. Compares its runs with the committed ones, which were made on a CPU. The
+parts run in separate processes, one after another, because some devices serve only one process at a time. The exit
+status is 1 if
 
 - a part fails,
 - a kernel differs from the plain scan by more than 1e-5, or gives NaN,

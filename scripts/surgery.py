@@ -33,7 +33,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds 0 to N - 1.", lower_bound=1)
 _IMAGES = flags.DEFINE_integer("images", 5000, "Number of training images.", lower_bound=50)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs before the exchange.", lower_bound=1)
-_MORE = flags.DEFINE_integer("more", 10, "Epochs after it.", lower_bound=1)
+_MORE = flags.DEFINE_integer("more", 10, "Epochs after the exchange.", lower_bound=1)
 _KINDS = flags.DEFINE_list("kinds", ["qnn", "rpqnn", "heavy", "lowrank:4"], "Names of heads.")
 _RATE = flags.DEFINE_float(
   "rate", 1e-3, "Adam's learning rate for kernels and biases.", lower_bound=0
