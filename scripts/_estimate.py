@@ -52,7 +52,7 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
     yield f"- {unknown} loops are of a length that is not known, and counted once."
   if target.platform == "gpu":
     yield (
-      "- XLA ends here at PTX, before ptxas: what that takes to compile, registers and spills are not in this."
+      "- XLA stops at PTX here: the compile time of ptxas, its registers and spills are not included."
     )
   # Parts run side by side. The work before them, in part 0, is small.
   sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
@@ -61,7 +61,7 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
   longest = max(parts, key=lambda part: sums[part][1])
   kernels = [_in_kernels(one, target) for one in runs if one.program.part == longest]
   inside = [sum(of[i] for of in kernels) for i in (0, 1)]
-  yield f"- Of it in the kernels' loops over samples: {inside[0]:.1f} to {inside[1]:.1f} s."
+  yield f"- Part of the estimate in the kernels' loops over samples: {inside[0]:.1f} to {inside[1]:.1f} s."
   yield f"- The estimate assumes: {'; '.join(target.assumes)}."
 
 

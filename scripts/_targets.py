@@ -125,12 +125,13 @@ TARGETS = {
     3.35e12 / 2,
     (
       "2 to 5 us for each launch",
-      "a sample in a kernel takes at least what its instructions need to be issued at 1.8 GHz (two warps a scheduler "
-      "for qnn, one for the others), at most twice that for qnn, with its 38 barriers, and four times for the "
-      "others, whose instructions wait for one another",
-      "a run each on the 132 multiprocessors, which by registers hold one of qnn and more of the others; wider nets "
-      "take longer by their parameters, and past 32 neurons qnn's leave the registers, which is not estimated",
-      "products at a third of 67 TFLOP/s in float32, or the first layers' parameters at half of 3.35 TB/s",
+      "a sample in a kernel takes at least the time to issue its instructions at 1.8 GHz (two warps per scheduler for "
+      "qnn, one for the others), at most twice that time for qnn, which has 38 barriers, and at most four times for "
+      "the others, whose instructions wait for one another",
+      "each of the 132 multiprocessors computes one run at a time (its registers hold one run of qnn, and more of the "
+      "others); wider nets take longer in proportion to their parameters; above 32 neurons the parameters of qnn do "
+      "not fit into registers, which is not estimated",
+      "products run at a third of 67 TFLOP/s in float32, or the first layers' parameters are read at half of 3.35 TB/s",
     ),
   ),
   "v5e": Target(
@@ -146,12 +147,12 @@ TARGETS = {
     197e12 / 6 / 3,
     819e9 / 2,
     (
-      "a cycle is 1/1.5 GHz, as 197 TFLOP/s of four units of 128 x 128 say",
-      "operations take XLA's own estimate in cycles, at most twice that, and 0.2 to 1 us each to begin; what XLA "
-      "does not estimate takes that alone",
-      "a sample in a kernel takes the instruction bundles of libtpu's final schedule (qnn 2,750, ann 300, rpqnn 405, "
-      "heavy 440), a cycle each, and at most half as many again or twice as many; 128 runs go at once, and "
-      "tiles of them one after another; wider nets take longer by their parameters",
+      "a cycle takes 1/1.5 GHz, which follows from 197 TFLOP/s with four units of 128 x 128",
+      "an operation takes one to two times XLA's own estimate in cycles, and 0.2 to 1 us to start; operations without "
+      "an estimate by XLA take only the time to start",
+      "a sample in a kernel takes at least one cycle for each instruction bundle of libtpu's final schedule (qnn 2,750, "
+      "ann 300, rpqnn 405, heavy 440), and at most 1.5 to 2 times that; 128 runs are computed at once, as a tile, and "
+      "tiles one after another; wider nets take longer in proportion to their parameters",
     ),
   ),
 }

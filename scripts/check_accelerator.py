@@ -101,7 +101,7 @@ def table4(arguments: list[str]) -> tuple[str, bool]:
 def main() -> int:
   """Runs all checks; returns the exit status."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--small", action="store_true", help="everything tiny")
+  parser.add_argument("--small", action="store_true", help="tiny versions of all parts")
   parts = _SMALL if parser.parse_args().small else _WHOLE
   print(f"On {call('-c', _DEVICE).strip()}\n", flush=True)
   try:

@@ -79,9 +79,11 @@ def main() -> None:
   parser.add_argument("--target", required=True, help=f"{' or '.join(TARGETS)}, and :CHIPS")
   parser.add_argument("--config", help=f"FILE.py or FILE.py:PRESET of table4, else {_CONFIG}")
   parser.add_argument(
-    "--net_parts", type=int, help="as for the sweep: in how many parts nets are divided"
+    "--net_parts", type=int, help="number of parts into which nets are divided, as in the sweep"
   )
-  parser.add_argument("--layers", action="store_true", help="the layers' ops instead, one chip")
+  parser.add_argument(
+    "--layers", action="store_true", help="count the layers' ops on one chip instead"
+  )
   options = parser.parse_args()
   asked = re.fullmatch(r"(\w+)(?::([1-9]\d*))?", options.target)
   if not asked or asked.group(1) not in TARGETS:

@@ -31,7 +31,7 @@ Accuracies = dict[tuple[str, ...], float]
 def main() -> None:
   """Runs the array, kills a task, runs the array again, and compares."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a new one")
+  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a new workdir")
   parser.add_argument("--config", default="configs/table4.py:quick")
   arguments = parser.parse_args()
   workdir = arguments.workdir.resolve()
