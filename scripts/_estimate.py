@@ -52,7 +52,7 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
     yield f"- {unknown} loops are of a length that is not known, and counted once."
   if target.platform == "gpu":
     yield (
-      "- XLA stops at PTX here: the compile time of ptxas, its registers and spills are not included."
+      "- XLA ends here at PTX, before ptxas: its compile time, registers and spills are not included."
     )
   # Parts run side by side. The work before them, in part 0, is small.
   sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
