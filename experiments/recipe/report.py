@@ -115,9 +115,13 @@ def figure(found: Sequence[Row]) -> Figure:
   by = {(row.recipe, row.model): row for row in found if row.train_size is None}
   drawn, (left, right) = panels.figure_with_panels(
     "The recipe behind Table 4",
-    "Each line changes the recipe on top, found. Left, how far our means are from the paper's; the "
-    "grey line is what the draw of the runs alone would give. Right, our spreads over the paper's.",
-    ["means: root mean square of the differences, points", "spreads: ours over the paper's"],
+    "The first line is the recipe 'found', and every other line changes it. Left: how far our means are from the paper's; the grey "
+    "line shows what random variation of the runs alone would give. Right: our standard deviations divided by "
+    "the paper's.",
+    [
+      "means: root mean square of the differences, points",
+      "standard deviations: ours / the paper's",
+    ],
     width=4.4,
     height=0.28 * len(recipes) + 0.3,
   )
