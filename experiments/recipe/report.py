@@ -115,9 +115,9 @@ def figure(found: Sequence[Row]) -> Figure:
   by = {(row.recipe, row.model): row for row in found if row.train_size is None}
   drawn, (left, right) = panels.figure_with_panels(
     "The recipe behind Table 4",
-    "The first line is the recipe 'found', and every other line changes it. Left: how far our means are from the paper's; the grey "
-    "line shows what random variation of the runs alone would give. Right: our standard deviations divided by "
-    "the paper's.",
+    "The first line is the recipe 'found', and every other line changes it. Left: how far our means are from "
+    "the paper's; the grey line shows what random variation of the runs alone would give. Right: our standard "
+    "deviations divided by the paper's.",
     [
       "means: root mean square of the differences, points",
       "standard deviations: ours / the paper's",
