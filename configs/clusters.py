@@ -1,17 +1,17 @@
-"""Six clusters with a single layer: Table 3 and Fig. 2.
+"""Six clusters classified by a single layer: Table 3 and Fig. 2.
 
-Source: Section 6.1: 6 quadratic neurons, per-sample SGD with (8), (11, its sign mended) and (19),
-2,000 training and 500 test pairs a class, 10,000 epochs, rate 1e-4.
+Source: Section 6.1: 6 quadratic neurons, per-sample SGD with (8), (11, with its sign corrected) and
+(19), 2,000 training and 500 test pairs per class, 10,000 epochs, learning rate 1e-4.
 
   python -m experiments.clusters                         # to results/clusters
   python -m experiments.clusters --config=configs/clusters.py:smoke
-  python -m experiments.clusters --sweep=learning_rate   # rates around the paper's
+  python -m experiments.clusters --sweep=learning_rate   # learning rates around the paper's
 
-Costs 40 seconds on two cores for 5 seeds and both layers (1.2 billion updates of a layer), 4
-seconds for 'smoke'. Expect 99.9 % or more in every seed; the paper has 99.97 %. A single layer of
-ordinary neurons is trained beside it: the largest of its outputs is right as often, but two of its
-neurons, those of the clusters in the middle, cannot tell their class from the rest, and all six are
-right on only 65 % of the samples.
+Cost: 40 seconds on two cores for 5 seeds and both layers (1.2 billion updates of a layer); 4
+seconds for 'smoke'. Expect an accuracy of 99.9 % or more in every seed; the paper has 99.97 %. A
+single layer of ordinary neurons is trained for comparison. Its largest output names the right class
+equally often. But its two neurons for the middle clusters cannot separate their class from the
+others, so that all six neurons are right on only 65 % of the samples.
 """
 
 import ml_collections
@@ -23,18 +23,18 @@ PRESETS = ("", "smoke")
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
-  """The configuration, or with 'smoke' 2 seeds and 100 epochs of it."""
+  """The configuration; preset 'smoke' has 2 seeds and 100 epochs."""
   if preset not in PRESETS:
     raise InputError(f"configs/clusters.py has no preset '{preset}'; it has 'smoke'")
   config = ml_collections.ConfigDict()
   config.models = ("qnn", "ann")  # a layer of quadratic neurons, and one of ordinary neurons
-  config.seeds = 5  # numbered from 0; each draws its data, their order and its start
-  config.train_pairs = 2000  # of a class
+  config.seeds = 5  # numbered from 0; each seed draws data, order and initial parameters
+  config.train_pairs = 2000  # per class
   config.test_pairs = 500
   config.learning_rate = 1e-4
   config.epochs = 10_000
-  # The start of every parameter: 'positive' for U[0, init_scale), 'symmetric' for
-  # U[-init_scale, init_scale), 'normal' for N(0, init_scale^2); Q symmetrised.
+  # The initial distribution of every parameter: 'positive' for U[0, init_scale), 'symmetric' for
+  # U[-init_scale, init_scale), 'normal' for N(0, init_scale^2). Q is symmetrised.
   config.init = "positive"
   config.init_scale = 0.01
   config.keep_params = False
@@ -44,5 +44,5 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
 
 
 def sweep_learning_rate():
-  """Rates around the paper's."""
+  """Learning rates around the paper's."""
   return product(learning_rate=(1e-5, 3e-5, 1e-4, 3e-4))

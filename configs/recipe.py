@@ -1,25 +1,25 @@
-"""Why Table 4's recipe is what it is: a small search around it, each recipe against the paper's table.
+"""How Table 4's training recipe was found: small changes to it, each compared with the paper's table.
 
-Source: Noel and Muthiah-Nakarajan, Section 6.2 and Table 4, which leave unsaid how inputs are scaled, how
-parameters start and in which order samples come.
+Source: Noel and Muthiah-Nakarajan, Section 6.2 and Table 4. They do not say how inputs are scaled, how parameters
+are initialised and in which order samples are used.
 
   python -m experiments.recipe                                      five minutes on two cores
   python -m experiments.recipe --config=configs/recipe.py:smoke     seconds, to see that it runs
-  python -m experiments.recipe --sweep=rates --workdir=results/recipe-rates     each recipe at three rates
+  python -m experiments.recipe --sweep=rates --workdir=results/recipe-rates     each recipe at three learning rates
 
-Cost: a recipe is the small half of Table 4, 2,250 runs: 25 s on one core.
-Expect the recipe of configs/table4.py, `found`, at 0.73 points root mean square from the paper's means, where
-the draw of the runs alone would give 0.84, with 0.94 times the paper's spreads. Other shifts, ranges
-and distributions end 1.0 to 9 points away, or spread half as widely; the files' own first samples spread a
-third as widely. Five cannot be told apart from it by this table: zero biases, a subset in the files'
-order, and a Q that is mirrored, zero or not symmetrised (N(0, 0.005^2) and reshuffling, at 1.0, nearly).
+Cost: each recipe trains the two small sizes of Table 4, 2,250 runs, in 25 s on one core.
+Expect the recipe of configs/table4.py, `found`, at a root mean square of 0.73 points from the paper's means. Random
+variation of the runs alone would give 0.84. Its standard deviations are 0.94 times the paper's. Other input shifts,
+ranges and distributions end 1.0 to 9 points away, or have half the paper's standard deviations. Training on the
+first samples of the files gives a third of the paper's. Five recipes cannot be distinguished from `found` by this table:
+zero biases, a subset in the files' order, and a Q that is mirrored, zero or not symmetrised. Two more, N(0, 0.005^2)
+and reshuffling, are close, at 1.0 points.
 
-A recipe is what it changes of the values below. `bias` is 'drawn' or 'zero'. `q` is 'symmetrised' (half
-of a drawn matrix and its transpose), 'mirrored' (from the drawn upper half), 'zero', or 'raw' (as
-drawn). `order` is 'drawn' (a random subset in a random order, the same every epoch), 'first' (the first
-samples of the files in their order, for every seed), 'sorted' (a random subset in the files' order) or
-'reshuffled' (a random subset, anew in random order every epoch). `mean_image` takes the mean training
-image off in place of `input_shift`.
+A recipe lists the values below that it changes. `bias` is 'drawn' or 'zero'. `q` is 'symmetrised' (half the sum
+of a drawn matrix and its transpose), 'mirrored' (from the drawn upper half), 'zero', or 'raw' (as drawn). `order`
+is 'drawn' (a random subset in a random order, the same in every epoch), 'first' (the first samples of the files in
+their order, for every seed), 'sorted' (a random subset in the files' order) or 'reshuffled' (a random subset, in a
+new random order in every epoch). `mean_image` subtracts the mean training image instead of `input_shift`.
 """
 
 import ml_collections
@@ -50,14 +50,14 @@ RECIPES = {
 
 
 def sweep_rates() -> list[dict]:
-  """Every recipe at rates around the paper's."""
+  """Every recipe at learning rates around the paper's."""
   return product(learning_rate=(0.005, 0.01, 0.02))
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
   """All recipes at the two small sizes; preset 'smoke' takes seconds."""
   config = ml_collections.ConfigDict()
-  config.recipes = tuple(RECIPES)  # which; 'found' is the one of configs/table4.py
+  config.recipes = tuple(RECIPES)  # the recipes to train; 'found' is that of configs/table4.py
   config.changes = ml_collections.ConfigDict(
     {name.replace(".", "_"): changes for name, changes in RECIPES.items()}
   )
@@ -74,7 +74,7 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.bias = "drawn"
   config.q = "symmetrised"
   config.order = "drawn"
-  config.dataset = "mnist"  # of TFDS, prepared in data_dir
+  config.dataset = "mnist"  # a TFDS name; the data set must be prepared in data_dir
   config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
   config.keep_params = False
   if preset == "smoke":

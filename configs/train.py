@@ -8,7 +8,7 @@ Source: none; the paper proposes quadratic final layers for CNNs, and this is wh
   python -m experiments.train --config=configs/train.py:digits   8 x 8 digits, an MLP
   python -m experiments.train --config=configs/train.py:smoke    seconds, to see that it runs
 
-A config of your own is a file that begins with this one's values and changes some:
+To write a config of your own, start from the values of this file and change some:
 
   from configs import train
 
@@ -17,8 +17,8 @@ A config of your own is a file that begins with this one's values and changes so
     config.dataset, config.data_dir, config.resize = "tf_flowers", "/data/tfds", (64, 64)
     return config
 
-Names that it takes: networks mlp and cnn; heads and kinds of layers those of `qnn_jax.heads`; optimisers and
-schedules those of optax; splits as TFDS writes them, "train[:90%]".
+The names that you can use: networks mlp and cnn; the heads and kinds of layers of `qnn_jax.heads`; the optimisers
+and schedules of optax; splits as TFDS writes them, such as "train[:90%]".
 """
 
 import ml_collections
@@ -27,7 +27,7 @@ from qnn_jax.errors import InputError
 
 
 def get_config(preset: str = "") -> ml_collections.ConfigDict:
-  """A CNN on 5,000 images of MNIST; preset 'digits' is the second data set, 'smoke' takes seconds."""
+  """A CNN on 5,000 images of MNIST; preset 'digits' trains on 8 x 8 digits, 'smoke' takes seconds."""
   if preset not in ("", "digits", "smoke"):
     raise InputError(f"configs/train.py has no preset '{preset}'; choose digits, smoke or none")
   config = ml_collections.ConfigDict()
@@ -35,47 +35,43 @@ def get_config(preset: str = "") -> ml_collections.ConfigDict:
   config.dataset = "mnist"
   config.data_dir = ""  # a TFDS directory; empty: data/tfds of the checkout
   config.train_split = "train"
-  config.validation_split = ""  # for early stopping, such as "train[90%:]" beside "train[:90%]"
+  config.validation_split = ""  # for early stopping: "train[90%:]" with train_split "train[:90%]"
   config.test_split = "test"
-  config.train_size = 5000  # images drawn from the training split, others for each seed; 0: all
-  config.resize = ()  # (height, width): every image is brought to it; (): as they are
+  config.train_size = 5000  # images that each seed draws from the training split; 0: all images
+  config.resize = ()  # (height, width) to which every image is resized; (): as they are
   config.input_shift = 0.5  # inputs are x / 255 - input_shift
   # The network.
   config.network = "cnn"  # or mlp
-  config.channels = (
-    8,
-    16,
-  )  # of the convolutions, each 3 x 3 and halved in size behind it; cnn alone
-  config.hidden = (32,)  # neurons of the layers between them and the head
-  config.head = "ann"  # the last layer's kind: ann, qnn, rpqnn, heavy, lowrank, lowrank:8
-  config.hidden_kinds = ("ann",)  # of the hidden layers: one for all, or one a layer
-  config.conv_kinds = ("ann",)  # of the convolutions, likewise
+  config.channels = (8, 16)  # of the convolutions, each followed by 2 x 2 pooling; for cnn only
+  config.hidden = (32,)  # neurons of the hidden layers before the head
+  config.head = "ann"  # the kind of the last layer: ann, qnn, rpqnn, heavy, lowrank, lowrank:8
+  config.hidden_kinds = ("ann",)  # kinds of the hidden layers: one for all, or one per layer
+  config.conv_kinds = ("ann",)  # kinds of the convolutions: one for all, or one per layer
   config.kernel_size = 3
   config.activation = "relu"
-  config.parameters = (
-    0  # so many in all, by the width of the last layer before the head; 0: as above
-  )
-  config.dtype = "float32"  # of the layers' arithmetic; bfloat16 keeps parameters in float32
+  # The total number of parameters, reached by the width of the last hidden layer. 0: widths as above.
+  config.parameters = 0
+  config.dtype = "float32"  # of the arithmetic; with bfloat16, parameters stay in float32
   # The training.
-  config.loss = "softmax"  # or sigmoid, the paper's (25)
+  config.loss = "softmax"  # or sigmoid, the paper's loss (25)
   config.label_smoothing = 0.0
   config.optimizer = "adamw"
-  config.optimizer_arguments = ""  # others of its arguments: "b1=0.8, nesterov=True"
+  config.optimizer_arguments = ""  # its further arguments, such as "b1=0.8, nesterov=True"
   config.learning_rate = 0.001
-  config.quadratic_learning_rate = 0.0  # an own rate for quadratic parameters; 0: the same
+  config.quadratic_learning_rate = 0.0  # learning rate of quadratic parameters; 0: the same rate
   config.schedule = "constant"
   config.schedule_arguments = ""
   config.warmup_steps = 0
   config.weight_decay = 0.0
-  config.clip = 0.0  # the most that a gradient's norm may be; 0: any
+  config.clip = 0.0  # largest norm of a gradient; 0: no limit
   config.batch_size = 50
   config.epochs = 3
   config.seeds = 1
   # Evaluation, logs and checkpoints.
-  config.evaluate_every = 1  # epochs between two tests; 0: only in the end
-  config.patience = 0  # stops after so many tests without a lower validation loss; 0: never
+  config.evaluate_every = 1  # epochs between two tests; 0: only at the end
+  config.patience = 0  # stop after this many tests without a lower validation loss; 0: never
   config.log_every = 20  # steps between two lines of metrics.jsonl; 0: no metrics
-  config.checkpoint_seconds = 30.0  # between two checkpoints
+  config.checkpoint_seconds = 30.0  # seconds between two checkpoints
   config.loaders = 2  # threads that decode images
   config.keep_params = False  # True: keeps the trained network, and its last checkpoint
   if preset == "digits":

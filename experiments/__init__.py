@@ -1,4 +1,4 @@
-"""The experiments: `python -m experiments.NAME`. Without what they need they end with one sentence."""
+"""The experiments: `python -m experiments.NAME`. If a package is missing, they end with one sentence."""
 
 import os
 import signal
@@ -11,8 +11,9 @@ def _end(number, _):
   os._exit(128 + number)
 
 
-# The imports below take seconds, and nothing is on disk yet: until `command.main` takes over, a signal ends
-# the program with one line. Not where another program imports this: argv is '-m' only at the very start.
+# The imports below take seconds, and nothing is on disk yet. Until `command.main` takes over, a signal ends
+# the program with one line. This must not happen where another program imports this package, so we look at
+# argv: it is '-m' only at the very start of `python -m`.
 if sys.argv[0] == "-m":
   for _name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
     _number = getattr(signal, _name, None)

@@ -1,4 +1,4 @@
-"""Minibatch training of a group's points side by side: progress, and checkpoints to carry on from."""
+"""Minibatch training of all points of a group side by side, with progress and checkpoints."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -13,16 +13,16 @@ from qnn_jax.sweeps.points import Compiled, Group, Worked
 from qnn_jax.training import devices, minibatch
 from qnn_jax.training.minibatch import Trained, Trainer
 
-# A group runs in so many stretches of epochs; the last is shorter, and one more program, if they do not come
-# out even.
+# The epochs of a group are run in this many stretches. If the epochs do not divide evenly, the last stretch is
+# shorter and needs a program of its own.
 _STRETCHES = 20
 
-# Between two checkpoints.
+# Seconds between two checkpoints.
 _SECONDS = 2.0
 
 
 class Program:
-  """Compiled programs for lanes that differ in their seeds and in some numbers: rates, say.
+  """Compiled programs for lanes that differ in their seeds and in some numbers, such as learning rates.
 
   Args:
     make_trainer: a lane's numbers -> `Trainer`; the numbers are traced.
@@ -30,7 +30,7 @@ class Program:
 
   def __init__(self, make_trainer: Callable[..., Trainer]):
     def start(seed, numbers):
-      # A seed's key is its own, however many seeds there are.
+      # The key of a seed does not depend on the number of seeds.
       return make_trainer(*numbers).start(jax.random.fold_in(jax.random.key(0), seed))
 
     def run(states, numbers, inputs, targets, epochs):
@@ -48,15 +48,15 @@ class Program:
     """Trains a lane for each point of the group, from the last checkpoint if there is one.
 
     Args:
-      group: its points' axis `seed` is a lane's key.
-      job: the group's.
-      numbers: for each point, what `make_trainer` takes.
+      group: the points; the axis `seed` of a point gives the key of its lane.
+      job: the group's job.
+      numbers: for each point, the arguments of `make_trainer`.
       data: (inputs [N, ...], targets [N, ...]), the same for all lanes.
       epochs: at least 1.
 
     Returns:
-      The training of every lane, leaves [lanes, ...], for `yield from`; on several devices there may be
-      more lanes, copies of the last.
+      The trained state of every lane, leaves [lanes, ...], for `yield from`. On several devices there may be
+      more lanes than points; the additional ones are copies of the last.
     """
     seeds = np.array([point["seed"] for point in group.points], np.uint32)
     columns = tuple(np.array(column, np.float32) for column in zip(*numbers, strict=True))

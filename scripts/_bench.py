@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows printed, mistakes told in one sentence."""
+"""Shared by the benchmarks: printing rows, and reporting mistakes in one sentence."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def show(rows: Iterable[dict[str, Any]], headings: dict[str, str], as_json: bool) -> None:
-  """Prints each row as it comes: as a JSON object, or these of its fields in a Markdown table."""
+  """Prints each row as soon as it is measured: as a JSON object, or as a line of a Markdown table."""
   widths: dict[str, int] = {}
   for row in rows:
     if as_json:
@@ -58,15 +58,15 @@ def _print_line(cells):
 
 
 def tell(progress: str) -> None:
-  """Says how far a benchmark is that has no row to show yet."""
+  """Prints the progress of a benchmark that has no finished row yet."""
   print(progress, file=sys.stderr, flush=True)
 
 
 def default_workers(seeds: int) -> int:
-  """Processes that the sweep would take: one a core with at least four seeds each, one on an accelerator."""
+  """The number of processes the sweep would use: one per core with at least four seeds each; one on an accelerator."""
   on_cpu = (
     processes.call(_backend) == "cpu"
-  )  # in a process of its own, so that this one starts no XLA
+  )  # in a separate process, so that XLA does not start in this one
   return max(1, min(cores(), math.ceil(seeds / 4))) if on_cpu else 1
 
 

@@ -1,4 +1,4 @@
-"""What compiled programs would take on an accelerator: nothing here is measured on one."""
+"""Estimates the time of compiled programs on an accelerator. Nothing here is measured on one."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from _targets import Target
 
 
 class Compiled(NamedTuple):
-  """A program, what a call of it does, the bytes that it needs on a chip, and the seconds it took to compile: in all, and of cores."""
+  """A program, the operations of one call, its bytes on a chip, and its compile time: (elapsed, core) seconds."""
 
   program: Program
   counted: Counted
@@ -19,7 +19,7 @@ class Compiled(NamedTuple):
 
 
 def table(found: Sequence[Compiled], target: Target) -> Iterator[str]:
-  """Lines of Markdown, a program each."""
+  """A Markdown table with one line per program."""
   unit = "operations" if target.platform == "tpu" else "kernels"
   cycles = " XLA's estimate, us |" if target.clock else ""
   yield f"| program | calls | {unit} a call | a sample | of it Pallas | loops | exchanges |{cycles} MB | compiled in |"
@@ -35,7 +35,7 @@ def table(found: Sequence[Compiled], target: Target) -> Iterator[str]:
 
 
 def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[str]:
-  """What the whole comes to, a line of Markdown each, and what that assumes."""
+  """The totals and the assumptions, as a Markdown list."""
   parts = sorted({one.program.part for one in found})
   total, of_cores = (sum(one.seconds[i] for one in found) for i in (0, 1))
   yield (
@@ -52,16 +52,16 @@ def summary(found: Sequence[Compiled], target: Target, chips: int) -> Iterator[s
     yield f"- {unknown} loops are of a length that is not known, and counted once."
   if target.platform == "gpu":
     yield (
-      "- XLA ends here at PTX, before ptxas: what that takes to compile, registers and spills are not in this."
+      "- XLA ends here at PTX, before ptxas: its compile time, registers and spills are not included."
     )
-  # Parts run side by side; what is before them, in part 0, is small.
+  # Parts run side by side. The work before them, in part 0, is small.
   sums = [_seconds([one for one in found if one.program.part == part], target) for part in parts]
   low, high = (max(of[i] for of in sums) for i in (0, 1))
   yield f"- Estimate, compiling not counted: {low:.{_digits(low)}f} to {high:.{_digits(high)}f} s."
   longest = max(parts, key=lambda part: sums[part][1])
   kernels = [_in_kernels(one, target) for one in runs if one.program.part == longest]
   inside = [sum(of[i] for of in kernels) for i in (0, 1)]
-  yield f"- Of it in the kernels' loops over samples: {inside[0]:.1f} to {inside[1]:.1f} s."
+  yield f"- Part of the estimate in the kernels' loops over samples: {inside[0]:.1f} to {inside[1]:.1f} s."
   yield f"- The estimate assumes: {'; '.join(target.assumes)}."
 
 
@@ -72,7 +72,7 @@ def _seconds(found, target):
 
 
 def _in_kernels(one: Compiled, target: Target) -> tuple[float, float]:
-  """Seconds, at least and at most, of all calls in kernels' loops over samples."""
+  """The least and the most seconds that all calls spend in the kernels' loops over samples."""
   program = one.program
   if not one.counted.kernels or not program.samples:
     return 0.0, 0.0
@@ -85,12 +85,12 @@ def _in_kernels(one: Compiled, target: Target) -> tuple[float, float]:
 
 
 def _wider(head, wide, classes):
-  """How many times the parameters are those of 10 classes and 32 neurons, no less than once."""
+  """The number of parameters relative to 10 classes and 32 neurons, at least 1."""
   return max(1.0, classes / 10 * (wide / 32) ** (2 if head == "qnn" else 1))
 
 
 def _outside(one: Compiled, target: Target) -> tuple[float, float]:
-  """Seconds, at least and at most, of all calls but for what is in kernels."""
+  """The least and the most seconds that all calls spend outside kernels."""
   program, counted = one.program, one.counted
   low, high = (counted.launches * us / 1e6 for us in target.launch_us)
   if target.clock:

@@ -1,4 +1,4 @@
-"""What the faults of faults.py share: an experiment to disturb, its start, its end, and what it has left."""
+"""Shared by the faults of faults.py: starting an experiment, ending it, and checking what it left on disk."""
 
 import collections
 import csv
@@ -17,14 +17,14 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LINE = "the same command carries on from what is finished"
 
-# Table 4, shrunk to seconds: 2 sizes, 3 numbers of epochs, 2 nets and 4 seeds, 48 rows in groups of 2 seeds.
+# Table 4 reduced to seconds: 2 sizes, 3 numbers of epochs, 2 nets and 4 seeds; 48 rows in groups of 2 seeds.
 TABLE4 = (
   "-m", "experiments.table4", "--config=configs/table4.py:smoke", "--workers=2",
   "--config.train_sizes=(600,1200)", "--config.epochs=(1,2,4)", "--config.hidden=(4,)",
   "--config.models=('ann','rpqnn')", "--config.seeds=4",
 )  # fmt: skip
 
-# What costs nothing but its processes: 80 rows of some milliseconds.
+# A toy that costs nothing but its processes: 80 rows of some milliseconds each.
 LINE_OF_POINTS = (
   "tests/toys/line.py", "--config=tests/toys/configs/line.py", "--workers=2", "--config.seeds=40",
 )  # fmt: skip
@@ -33,13 +33,13 @@ Command = Sequence[str]
 
 
 class Outcome(NamedTuple):
-  """What came of a fault.
+  """The outcome of a fault.
 
   Attributes:
-    tries: how often it was done.
-    lost, doubled: rows that the final results lack, or have otherwise than an undisturbed run; rows that
-      stand twice, in results.csv or in the records.
-    note: what else was seen.
+    tries: how often the fault was caused.
+    lost, doubled: the number of rows that are missing from the final results or differ from those of an undisturbed
+      run; the number of rows that occur twice, in results.csv or in the records.
+    note: other observations.
   """
 
   tries: int
@@ -49,8 +49,8 @@ class Outcome(NamedTuple):
 
 
 def start(command: Command, workdir: pathlib.Path) -> subprocess.Popen:
-  """Starts it in a group of processes of its own, as a terminal does; its stderr is in `stderr_of`."""
-  # A shell has its background jobs ignore Ctrl-C, and so would what they start.
+  """Starts a command in its own process group, as a terminal does; its stderr goes to `stderr_of`."""
+  # A shell makes its background jobs ignore Ctrl-C, and their child processes would inherit that.
   signal.signal(signal.SIGINT, signal.default_int_handler)
   with open(stderr_of(workdir), "wb") as told, open(os.devnull, "wb") as nowhere:
     return subprocess.Popen(
@@ -61,12 +61,12 @@ def start(command: Command, workdir: pathlib.Path) -> subprocess.Popen:
 
 
 def stderr_of(workdir: pathlib.Path) -> pathlib.Path:
-  """The file of what a command has said last."""
+  """The file with the stderr of the last command."""
   return workdir.with_suffix(".stderr")
 
 
 def finish(command: Command, workdir: pathlib.Path) -> float:
-  """Runs it to its end, which must be a good one; seconds since it `has_begun`."""
+  """Runs a command until it ends, which must be with status 0; returns the seconds since it `has_begun`."""
   process = begun(command, workdir)
   begin = time.monotonic()
   if process.wait() != 0:
@@ -75,7 +75,7 @@ def finish(command: Command, workdir: pathlib.Path) -> float:
 
 
 def begun(command: Command, workdir: pathlib.Path) -> subprocess.Popen:
-  """Starts it and waits until the first of our lines has run."""
+  """Starts a command and waits until the first line of our code has run."""
   process = start(command, workdir)
   while process.poll() is None and not has_begun(process):
     time.sleep(0.001)
@@ -87,20 +87,20 @@ def _said(workdir):
 
 
 class Undisturbed(NamedTuple):
-  """A run to compare with: its rows, and how many seconds it took from the first of our lines."""
+  """An undisturbed run to compare with: its rows, and its seconds since the first line of our code."""
 
   rows: list[tuple[str, ...]]
   seconds: float
 
 
 def undisturbed(command: Command, folder: pathlib.Path) -> Undisturbed:
-  """Runs it as it is."""
+  """Runs the command without disturbing it."""
   seconds = finish(command, folder / "undisturbed")
   return Undisturbed(_rows(folder / "undisturbed"), seconds)
 
 
 def compare(workdir: pathlib.Path, like: Undisturbed) -> tuple[int, int]:
-  """(rows lost or other, rows doubled) of a finished workdir; AssertionError if anything is left over."""
+  """(rows lost or different, rows doubled) of a finished workdir; AssertionError if temporary files remain."""
   left = [name for name in ("leases", "checkpoints", "failures") if (workdir / name).exists()]
   left += [str(path) for path in workdir.rglob(".tmp-*")]
   if left:
@@ -123,7 +123,7 @@ def _rows(workdir):
 
 
 def has_begun(process: subprocess.Popen) -> bool:
-  """Whether the first of our own lines has run: SIGHUP is handled, which Python itself does not."""
+  """Whether our first line has run. This shows in a handler for SIGHUP, which Python itself does not install."""
   status = pathlib.Path(f"/proc/{process.pid}/status")
   try:
     caught = next(t for t in status.read_text().splitlines() if t.startswith("SigCgt"))
@@ -133,7 +133,7 @@ def has_begun(process: subprocess.Popen) -> bool:
 
 
 def workers_of(process: subprocess.Popen) -> list[int]:
-  """The pids of its worker processes."""
+  """The pids of the command's worker processes."""
   found = []
   for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     try:
@@ -149,12 +149,12 @@ def workers_of(process: subprocess.Popen) -> list[int]:
 def disturbed(
   command: Command, tries: int, disturb: Callable[[subprocess.Popen, pathlib.Path], str]
 ) -> Outcome:
-  """Starts the command, disturbs it at a random moment of its time, runs it again, and compares.
+  """Starts the command, disturbs it at a random moment, runs it again, and compares the results.
 
   Args:
-    command: what runs.
-    tries: how often.
-    disturb: (process, workdir) -> what is to be noted of the try; it leaves the process ended.
+    command: the command to run.
+    tries: how often to do this.
+    disturb: (process, workdir) -> a note on this try; the process must have ended when it returns.
   """
   lost = doubled = 0
   notes: collections.Counter[str] = collections.Counter()
@@ -178,7 +178,7 @@ def disturbed(
 
 
 def ended(process: subprocess.Popen, workdir: pathlib.Path, number: signal.Signals) -> float:
-  """Seconds from a signal to the whole group until the process has ended, as it should; 0 if it had before."""
+  """Signals the process group; returns the seconds until the process ends properly, 0 if it had already ended."""
   if process.poll() == 0:
     return 0.0
   begin = time.monotonic()
@@ -188,7 +188,7 @@ def ended(process: subprocess.Popen, workdir: pathlib.Path, number: signal.Signa
     pass
   code = process.wait(60)
   seconds = time.monotonic() - begin
-  if code == 0 and seconds < 1:  # it was at its very end
+  if code == 0 and seconds < 1:  # the signal came just before the end
     return seconds
   what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
   if (code, _said(workdir)) != (128 + number, f"{what}; {LINE}"):

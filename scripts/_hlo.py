@@ -1,10 +1,10 @@
-"""What a compiled program of an accelerator does, counted in the text of its optimised HLO."""
+"""Counts the operations of a compiled accelerator program in the text of its optimised HLO."""
 
 import collections
 import re
 from typing import NamedTuple
 
-# Instructions that move names and no data, or none that a device would be given.
+# Instructions that only rename data, or that are never launched on a device.
 _FREE = {
   "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call",
   "after-all", "copy-done", "slice-done", "async-done", "partition-id", "opt-barrier", "add-dependency",
@@ -18,14 +18,14 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 
 
 class Counted(NamedTuple):
-  """Of one call of a program.
+  """The counts of one call of a program.
 
   Attributes:
-    launches: operations that the device is given one by one.
-    kernels: of them, those that are Pallas kernels.
-    collectives: of them, exchanges between devices.
-    trips: of every loop, in the order in which they stand; None where they are not known, counted once.
-    cycles: XLA's own estimate for TPUs, without what is in Pallas kernels; 0 elsewhere.
+    launches: the number of operations that are launched on the device.
+    kernels: how many of them are Pallas kernels.
+    collectives: how many of them are exchanges between devices.
+    trips: the number of iterations of each loop, in the order of the text; None if unknown, and then counted once.
+    cycles: XLA's own estimate for TPUs, without the cycles in Pallas kernels; 0 on other devices.
   """
 
   launches: int
@@ -36,7 +36,7 @@ class Counted(NamedTuple):
 
 
 def count(text: str) -> Counted:
-  """Counts what one call does, loops as often as they run, of branches the longest."""
+  """Counts the operations of one call: loops as often as they run, and the longest of several branches."""
   computations: dict[str, list[str]] = {}
   entry, lines = "", []
   for line in text.splitlines():
@@ -57,7 +57,7 @@ def _add(total, more, times=1):
 
 
 def _trips(line, computations) -> int | None:
-  """How often a loop runs: as XLA says, or the only number that its condition compares with, from 0 on."""
+  """The iterations of a loop: XLA's number, or else the only constant in its condition (loops count from 0)."""
   known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
   if known:
     return int(known.group(1))
@@ -68,7 +68,7 @@ def _trips(line, computations) -> int | None:
 
 
 def _kind(line):
-  """What an instruction is, `%name = type kind(...)`, where the type may be a tuple of types."""
+  """The kind of an instruction `%name = type kind(...)`, where the type may be a tuple of types."""
   _, equals, rest = line.partition(" = ")
   if not equals:
     return ""
@@ -84,17 +84,17 @@ def _kind(line):
 
 
 def _exchanges(name: str, computations: dict[str, list[str]]) -> int:
-  """Exchanges in a computation and in all that it calls, each once."""
+  """The exchanges in a computation and in all computations that it calls, each counted once."""
   return sum(_exchanges_of(line, computations) for line in computations.get(name, ()))
 
 
 def _exchanges_of(line: str, computations: dict[str, list[str]]) -> int:
-  """Of an instruction: itself, or those within what it calls, as a fusion or an async-start may."""
+  """The exchanges of an instruction: itself, or those in what it calls, such as a fusion or an async-start."""
   kind = _kind(line)
   if kind.removesuffix("-start") in _COLLECTIVES:
     return 1
   if kind.endswith(("-done", "-update")):
-    return 0  # counted where it began
+    return 0  # counted at its start instruction
   called = _CALLED.findall(line)
   return sum(_exchanges(name, computations) for name in re.findall(r"[\w.\-]+", " ".join(called)))
 
@@ -119,7 +119,7 @@ def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) 
       names += re.findall(r"[\w.\-]+", several.group(1)) if several else []
       inner = [_of(n, computations, trips) for n in names]
       longest = max(inner, key=lambda c: c.get("launches", 0)) if inner else {}
-      # An exchange is none too few, in whichever branch.
+      # Exchanges are counted in every branch, so that none is missed.
       most = max((c.get("collectives", 0) for c in inner), default=0)
       _add(total, longest | {"collectives": most})
     elif kind == "call":
@@ -129,7 +129,7 @@ def _of(name: str, computations: dict[str, list[str]], trips: list[int | None]) 
       continue
     custom = re.search(r'custom_call_target="([^"]+)"', line)
     if custom and custom.group(1) in ("AssumeGatherIndicesInBound", "ConcatBitcast"):
-      continue  # notes to the compiler
+      continue  # hints to the compiler
     total["launches"] += 1
     total["kernels"] += bool(
       custom and custom.group(1) in ("__gpu$xla.gpu.triton", "tpu_custom_call")

@@ -1,4 +1,4 @@
-"""Where `prepare.py` has images from without TensorFlow: IDX files, folders of images, scikit-learn's digits."""
+"""The sources of `prepare.py` that need no TensorFlow: IDX files, image folders, scikit-learn's digits."""
 
 import collections
 import dataclasses
@@ -19,7 +19,7 @@ from qnn_jax.errors import InputError
 IDX = re.compile(r"(.*?)(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 SPLITS = ("train", "validation", "test")
-TEST_SHARE = 0.2  # of a folder of images that has no splits
+TEST_SHARE = 0.2  # the share of test images in a folder without splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Source:
 
   Attributes:
     splits: split -> (images, labels): uint8 [N, h, w, c] or the paths of N files, and N integers.
-    shape: of a picture, (height, width, channels), None where it varies.
-    class_names: one a class.
+    shape: (height, width, channels) of an image, with None where it varies.
+    class_names: one name per class.
     description: a sentence for the metadata.
-    citation: BibTeX, likewise.
-    homepage: likewise.
+    citation: a BibTeX entry for the metadata.
+    homepage: a URL for the metadata.
   """
 
   splits: Mapping[str, tuple[Any, Any]]
@@ -43,7 +43,7 @@ class Source:
   homepage: str | None = None
 
   def encoded(self, split: str) -> Iterator[tuple[bytes, int]]:
-    """(an image file's bytes, label) one by one: PNG for arrays, files as they are."""
+    """(bytes of an image file, label), one image at a time: arrays as PNG, files unchanged."""
     for image, label in zip(*self.splits[split], strict=True):
       yield image.read_bytes() if isinstance(image, Path) else png(image), int(label)
 
@@ -137,7 +137,7 @@ def read_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
 
   Args:
     path: the file.
-    axes: how many it may have.
+    axes: the allowed numbers of axes.
 
   Returns:
     The data, uint8.
@@ -176,11 +176,11 @@ def read_idx(path: Path, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def image_folder(folder: Path, name: str) -> Source:
-  """Reads a folder of PNG, JPEG or BMP files, sorted into one sub-folder a class.
+  """Reads a folder of PNG, JPEG or BMP files, sorted into one sub-folder per class.
 
   Args:
-    folder: FOLDER/CLASS/*.png, of which every class gives a fifth of its images to the split test, those that
-      a generator with the seed 0 draws; or FOLDER/SPLIT/CLASS/*.png with the splits train, validation, test.
+    folder: FOLDER/CLASS/*.png, where a fifth of the images of every class, drawn by a generator with seed 0,
+      becomes the split test; or FOLDER/SPLIT/CLASS/*.png with the splits train, validation, test.
     name: for the description.
 
   Returns:
@@ -237,7 +237,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-  """Class -> its image files; classes without any are left out."""
+  """Class -> its image files; classes without image files are left out."""
   found = {
     below.name: sorted(
       path for path in below.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
@@ -256,7 +256,7 @@ def _listed(
 
 
 def _shape(path: Path) -> tuple[int, int, int]:
-  """(height, width, channels); the whole file is decoded, so that a damaged one is told of here."""
+  """(height, width, channels). Decodes the whole file, so that a damaged file is reported here."""
   try:
     with Image.open(path) as image:
       image.load()

@@ -1,4 +1,4 @@
-"""Table 4's programs as they are on an accelerator's chips: all nets and seeds of a training size in one group."""
+"""Table 4's programs as they run on an accelerator: all nets and seeds of a training size in one group."""
 
 import dataclasses
 import functools
@@ -27,20 +27,20 @@ _RANK = 8  # of the low-rank layer's op
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A program to be compiled, and how it is used.
+  """A program to be compiled, and how often it is used.
 
   Attributes:
-    name: as in the table.
-    function: of `args`, whose shardings name the chips.
-    args: shapes.
-    calls: of it in the whole sweep.
-    samples: of each lane that a call takes.
-    blocks: that they are in.
-    part: of the nets, where they are divided: parts run side by side.
+    name: its name in the table.
+    function: the function of `args`.
+    args: shapes, whose shardings name the chips.
+    calls: the number of calls in the whole sweep.
+    samples: the number of samples of each lane in a call.
+    blocks: the number of blocks into which these samples are divided.
+    part: the part of the nets, if nets are divided among chips; parts run side by side.
     kernels: programs of the Pallas kernels at once on each chip, by head: (runs, h, classes).
-    numbers: of the first layers' parameters on each chip, which every block reads twice and writes once.
-    operations: floating-point, of the products with all inputs, for a sample on each chip.
-    options: of `jax.jit`.
+    numbers: the first layers' parameters on each chip; every block reads them twice and writes them once.
+    operations: floating-point operations of the products with all inputs, per sample on each chip.
+    options: the options of `jax.jit`.
   """
 
   name: str
@@ -59,7 +59,7 @@ class Program:
 def table4(
   config: Any, platform: str, chips: tuple[jax.Device, ...], net_parts: int | None
 ) -> Iterator[Program]:
-  """All that a sweep of this configuration compiles for the chips, once each; starts and orders are the CPU's."""
+  """All programs that a sweep of this configuration compiles for the chips; starts and orders run on the CPU."""
   values = config.to_dict()
   data = load_dataset(config.dataset, config.data_dir or None)
   pairs = sorted(((h, m) for h in config.hidden for m in config.models), key=net_order)
@@ -83,7 +83,7 @@ def table4(
     yield Program(f"trial of {head.nets[0].head}, kernel", by_kernel, args)
     yield Program(f"trial of {head.nets[0].head}, fused", by_tail, args)
 
-  # How often a state is begun, and how often it is tested.
+  # How often a state is initialised, and how often it is tested.
   begun = sum(len(list(stops(0, sorted(config.epochs), size))) for size in sizes)
   tested = len(sizes) * len(config.epochs)
   for number, part in enumerate(parts):
@@ -141,7 +141,7 @@ def table4(
 
 
 def layers(chips: tuple[jax.Device, ...]) -> Iterator[Program]:
-  """Value, and value and gradient, of the layers' ops: of the general layer in several shapes, of the others in one."""
+  """Value, and value with gradient, of the layers' ops: the general layer in several shapes, the others in one."""
   sizes = (256, 784, 10), (256, 64, 64), (128, 1024, 128)
   cases = [("quadratic", *size, dtype) for size in sizes for dtype in ("float32", "bfloat16")]
   others = "affine", "reduced_quadratic", "heavy", "low_rank_quadratic", "quadratic_full"
@@ -178,7 +178,7 @@ def _shapes(lanes, dtype):
 
 
 def _kinds(of_fleet, method, platform):
-  """The nets that kernels take, by head."""
+  """The nets that kernels compute, by head."""
   if method.name != "block":
     return {}
   tails = per_sample.make_tails(of_fleet, method, platform, tried=False)
@@ -190,7 +190,7 @@ def _kinds(of_fleet, method, platform):
 
 
 def _tried(whole, method, platform):
-  """Of each kind that is tried before it is used: the fleet that is tried, and the block's size."""
+  """For each kind of kernel that is tried before use: the fleet of the trial, and the block size."""
   if method.tails == "auto":
     for nets in _kinds(whole, method, platform).values():
       by_width = sorted(nets, key=lambda net: net.hidden)
@@ -211,14 +211,14 @@ def _work(of_fleet, method, platform, constants, lanes):
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-  """Of a chunk: its shape, (blocks, samples of one), and its bytes, which decide whether it is kept."""
+  """The shape of a chunk, (blocks, samples per block), and its bytes, which decide whether it is cached."""
 
   shape: tuple[int, int]
   nbytes: int
 
 
 def _chunks(config, method, dtype):
-  """Of each shape of a chunk: how often it is prepared, how often it is run, and its samples."""
+  """For each shape of chunk: how often it is prepared, how often it is run, and its samples."""
   found: dict[tuple[int, int], list[int]] = {}
   rows = 1 if config.shared_order else config.seeds
 

@@ -1,4 +1,4 @@
-"""Accelerators to compile for without having one: what XLA must know of them, and what estimates assume."""
+"""Accelerators to compile for without having one: their descriptions for XLA, and the estimates' assumptions."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ from jax.experimental import topologies
 
 from qnn_jax.errors import InputError
 
-# NVIDIA's published figures of the H100 SXM5 80 GB, in the words of XLA's GpuTargetConfigProto.
+# NVIDIA's published figures of the H100 SXM5 80 GB, in the format of XLA's GpuTargetConfigProto.
 _H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024
@@ -51,18 +51,17 @@ class Target:
   """An accelerator.
 
   Attributes:
-    name: on the command line.
-    platform: as `per_sample.make_trainer` takes it.
-    extra: of this project, with what compiling for it needs.
-    shapes: how its chips can be arranged, by their number.
-    clock: of XLA's own estimate in cycles, a second; 0 where it makes none.
-    launch_us: microseconds that what XLA does not estimate takes, a kernel's launch or an operation, at
-      least and at most.
-    sample_us: microseconds of one sample in the kernel of a head with 10 classes and 32 neurons, likewise.
-    at_once: how many runs of a kernel go side by side.
-    flops: a second, of products in float32.
-    bandwidth: bytes a second.
-    assumes: where the last six are from, a sentence each.
+    name: its name on the command line.
+    platform: its name for `per_sample.make_trainer`.
+    extra: the extra of this project that compiling for it needs.
+    shapes: the arrangements of its chips, by their number.
+    clock: cycles per second for XLA's own estimate; 0 if XLA makes none.
+    launch_us: least and most microseconds of what XLA does not estimate: a kernel's launch or an operation.
+    sample_us: least and most microseconds per sample in the kernel of a head with 10 classes and 32 neurons.
+    at_once: how many runs of a kernel are computed side by side.
+    flops: floating-point operations per second of products in float32.
+    bandwidth: bytes per second.
+    assumes: the sources of these numbers, one sentence each.
   """
 
   name: str
@@ -78,7 +77,7 @@ class Target:
   assumes: tuple[str, ...]
 
   def devices(self, chips: int) -> tuple[jax.Device, ...]:
-    """So many of its chips, to compile for.
+    """The devices to compile for, given the number of chips.
 
     Raises:
       InputError: there is no such number of chips, or what the extra installs is missing.
@@ -92,7 +91,7 @@ class Target:
         "platform": "cuda", "topology": shape, "target_config": _H100
       }  # fmt: skip
     else:
-      # No machine of Google's is asked, and no chip is taken, so that others may do the same.
+      # Do not query Google's metadata server, and do not claim a chip, so that other processes can compile too.
       os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
       os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
       more = {"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {}
@@ -126,12 +125,13 @@ TARGETS = {
     3.35e12 / 2,
     (
       "2 to 5 us for each launch",
-      "a sample in a kernel takes at least what its instructions need to be issued at 1.8 GHz (two warps a scheduler "
-      "for qnn, one for the others), at most twice that for qnn, with its 38 barriers, and four times for the "
-      "others, whose instructions wait for one another",
-      "a run each on the 132 multiprocessors, which by registers hold one of qnn and more of the others; wider nets "
-      "take longer by their parameters, and past 32 neurons qnn's leave the registers, which is not estimated",
-      "products at a third of 67 TFLOP/s in float32, or the first layers' parameters at half of 3.35 TB/s",
+      "a sample in a kernel takes at least the time to issue its instructions at 1.8 GHz (two warps per scheduler for "
+      "qnn, one for the others), at most twice that time for qnn, which has 38 barriers, and at most four times for "
+      "the others, whose instructions wait for one another",
+      "each of the 132 multiprocessors computes one run at a time (its registers hold one run of qnn, and more of the "
+      "others); wider nets take longer in proportion to their parameters; above 32 neurons the parameters of qnn do "
+      "not fit into registers, which is not estimated",
+      "products run at a third of 67 TFLOP/s in float32, or the first layers' parameters are read at half of 3.35 TB/s",
     ),
   ),
   "v5e": Target(
@@ -147,12 +147,12 @@ TARGETS = {
     197e12 / 6 / 3,
     819e9 / 2,
     (
-      "a cycle is 1/1.5 GHz, as 197 TFLOP/s of four units of 128 x 128 say",
-      "operations take XLA's own estimate in cycles, at most twice that, and 0.2 to 1 us each to begin; what XLA "
-      "does not estimate takes that alone",
-      "a sample in a kernel takes the instruction bundles of libtpu's final schedule (qnn 2,750, ann 300, rpqnn 405, "
-      "heavy 440), a cycle each, and at most half as many again or twice as many; 128 runs go at once, and "
-      "tiles of them one after another; wider nets take longer by their parameters",
+      "a cycle takes 1/1.5 GHz, which follows from 197 TFLOP/s with four units of 128 x 128",
+      "an operation takes one to two times XLA's own estimate in cycles, and 0.2 to 1 us to start; operations without "
+      "an estimate by XLA take only the time to start",
+      "a sample in a kernel takes at least one cycle for each instruction bundle of libtpu's final schedule (qnn 2,750, "
+      "ann 300, rpqnn 405, heavy 440), and at most 1.5 to 2 times that; 128 runs are computed at once, as a tile, and "
+      "tiles one after another; wider nets take longer in proportion to their parameters",
     ),
   ),
 }

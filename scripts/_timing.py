@@ -1,4 +1,4 @@
-"""What the benchmarks of layers share: forms compiled, timed in turn."""
+"""Shared by the benchmarks of layers: compiles the forms of a layer, and times them in turn."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def jax_form(op, args, cotangent, gradient):
-  """(a call that blocks, temporary MB, seconds to compile)."""
+  """(a call that waits for its result, temporary MB, seconds to compile)."""
 
   def value_and_gradient(cotangent, *args):
     z, pullback = jax.vjp(op, *args)
@@ -25,13 +25,13 @@ def jax_form(op, args, cotangent, gradient):
 
 
 def medians(runs, repeats):
-  """Milliseconds of each, all in turn, each turn in another order."""
+  """Milliseconds of each form. The forms take turns, each turn in a different order."""
   times: dict[str, list[float]] = {name: [] for name in runs}
   order = np.random.default_rng(0)
   for _ in range(repeats):
     for name in order.permutation(list(runs)):
       run = runs[name]
-      run()  # or the form before it would leave its mark on the caches
+      run()  # untimed, because the previous form has filled the caches
       begin = time.perf_counter()
       run()
       times[name].append(1e3 * (time.perf_counter() - begin))

@@ -1,13 +1,12 @@
-"""Time and memory of the convolutions, value and gradient, beside nnx.Conv and beside autodiff.
+"""Time and memory of the convolutions, value and gradient, compared with nnx.Conv and with autodiff.
 
   python scripts/bench_convs.py [--json] [--repeats=15] [--cases=32x32x16x32,...] [--window=3]
 
-A case is BATCHxSIDExCHANNELSxNEURONS, square images. `autodiff` is the same expression as a user
-would write it, differentiated by JAX: convolutions for the affine, reduced, Heavy and low-rank layers,
-patches and the faster of two einsums with full matrices for the full one. The forms of a layer and
-nnx.Conv run in one process, in turn, REPEATS times, each turn in another order; medians are compared.
-`ratio` is the time of autodiff over ours, as that of the einsum over ours in bench_layers.py. Temporary
-memory is what XLA allocates beside arguments and results.
+A case is BATCHxSIDExCHANNELSxNEURONS, with square images. `autodiff` is the expression that a user would write,
+differentiated by JAX: convolutions for the affine, reduced, Heavy and low-rank layers; patches and the faster of two
+einsums with full matrices for the full layer. The forms of a layer and nnx.Conv run in one process. They take turns,
+REPEATS times, each time in a different order, and medians are compared. `ratio` is the time of autodiff divided by
+ours, like the ratio in bench_layers.py. Temporary memory is what XLA allocates in addition to arguments and results.
 """
 
 import functools
@@ -22,9 +21,9 @@ from absl import flags
 
 from qnn_jax import ops
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_bound=1)
-_WINDOW = flags.DEFINE_integer("window", 3, "Side of the window.", lower_bound=1)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_REPEATS = flags.DEFINE_integer("repeats", 15, "How often each form is timed.", lower_bound=1)
+_WINDOW = flags.DEFINE_integer("window", 3, "Side length of the window.", lower_bound=1)
 _CASES = flags.DEFINE_list("cases", ["32x32x16x32"], "BATCHxSIDExCHANNELSxNEURONS.")
 flags.register_validator(
   _CASES,
@@ -71,7 +70,7 @@ def low_rank(x, v, s, kernel, bias):
 
 
 def full(spelling, x, q, kernel, bias):
-  """Patches by slices of the padded images, which is how they are made fastest."""
+  """Patches as slices of the padded images, the fastest way to make them."""
   side, (height, width) = kernel.shape[0], x.shape[1:3]
   low, high = (side - 1) // 2, side // 2
   padded = jnp.pad(x, ((0, 0), (low, high), (low, high), (0, 0)))
@@ -116,7 +115,7 @@ def forms(batch, side, channels, m):
 
 
 def rows():
-  """Case by case, layer by layer."""
+  """Prints a row for each case and layer."""
   for case in _CASES.value:
     batch, side, channels, m = map(int, case.split("x"))
     delta = jnp.ones((batch, side, side, m), jnp.float32)

@@ -1,16 +1,16 @@
-"""Time and memory of the layers on batches, beside einsum autodiff in JAX and beside PyTorch.
+"""Time and memory of the layers on batches, compared with einsum autodiff in JAX and with PyTorch.
 
   python scripts/bench_layers.py [--json] [--repeats=15] [--cases=128x784x10,...] [--[no]torch]
 
-A case is BATCHxINxOUT. The peers run in the same process as ours, in turn, REPEATS times, each turn
-in another order; medians are compared. `einsum` is the best of several natural spellings, each with
-the storage of Q that it likes, by autodiff; for the reduced layer two affine maps, for Heavy the
-two products, for low rank (lowrank4 is of rank 4) the sum of squares. A full Q above 1 GiB has no peers:
-they would be several of it. 'value+grad' is z and the gradients of x and every parameter from a given cotangent of
-z, 'forward' z alone. `ratio` is the einsum's time over ours. Temporary memory is what XLA allocates beside arguments and results; 'compile s'
-is what XLA takes to compile the program, once, einsum's that of the fastest spelling.
-`torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, shares no halves; torch comes
-with the extra 'bench', without it its columns stay empty. On a GPU give larger cases:
+A case is BATCHxINxOUT. Our layers and the alternatives run in one process. They take turns, REPEATS times, each time
+in a different order, and medians are compared. `einsum` is the fastest of several natural expressions by autodiff,
+each with the storage of Q that suits it: two affine maps for the reduced layer, two products for Heavy, the sum of
+squares for low rank (lowrank4 has rank 4). If a full Q exceeds 1 GiB, the alternatives are left out, because they
+need several times that memory. 'value+grad' computes z, and from a given cotangent of z the gradients of x and of
+every parameter; 'forward' computes z only. `ratio` is the einsum's time divided by ours. Temporary memory is what
+XLA allocates in addition to arguments and results. 'compile s' is the time to compile the program once; for einsum,
+that of the fastest expression. `torch.nn.Bilinear(x, x)` keeps a full Q and, like `torch.einsum`, does not use its
+symmetry. torch comes with the extra 'bench'; without it, its columns stay empty. On a GPU give larger cases:
 --cases=4096x784x10,65536x64x64.
 """
 
@@ -26,9 +26,9 @@ from absl import flags
 
 from qnn_jax import ops
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_TORCH = flags.DEFINE_bool("torch", True, "Time PyTorch too, if it is installed.")
-_REPEATS = flags.DEFINE_integer("repeats", 15, "Turns of each form.", lower_bound=1)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_TORCH = flags.DEFINE_bool("torch", True, "Also time PyTorch, if it is installed.")
+_REPEATS = flags.DEFINE_integer("repeats", 15, "How often each form is timed.", lower_bound=1)
 _CASES = flags.DEFINE_list(
   "cases",
   ["128x784x10", "256x256x10", "256x64x64", "512x512x64", "512x1024x128"],
@@ -64,14 +64,14 @@ OURS = {
   "lowrank16": ops.low_rank_quadratic,
 }
 _FULL_Q = 2**30  # bytes
-_LAYERS = flags.DEFINE_list("layers", list(OURS), "Which.")
+_LAYERS = flags.DEFINE_list("layers", list(OURS), "Layers to time.")
 flags.register_validator(
   _LAYERS, lambda layers: layers and set(layers) <= set(OURS), f"choose among {', '.join(OURS)}"
 )
 
 
 def arguments(layer, batch, n, m):
-  """x and the layer's parameters in our storage, float32."""
+  """x and the layer's parameters in this package's storage, float32."""
   rng = np.random.default_rng(0)
   draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
   x, w, b = draw(batch, n), draw(n, m), draw(m)
@@ -84,7 +84,7 @@ def arguments(layer, batch, n, m):
 
 
 def einsums(layer, args):
-  """name -> (function, its arguments): the peers in JAX."""
+  """name -> (function, its arguments): the alternatives in JAX."""
   if layer == "reduced":
     return {"affine * affine": (lambda x, w, b, u, c: (x @ w + b) * (x @ u + c), args)}
   if layer == "heavy":
@@ -119,7 +119,7 @@ def einsums(layer, args):
     ),
     "packed": (packed, lambda x, q: jnp.einsum("bi,mij,bj->bm", x, ops.unpack(q), x)),
   }
-  if x.size * x.shape[1] < 1e7:  # makes [B, n, n]: hopeless beyond
+  if x.size * x.shape[1] < 1e7:  # makes [B, n, n], too slow for larger n
     outer = lambda x, q: jnp.einsum("bij,ijm->bm", x[:, :, None] * x[:, None], q)
     spellings["outer products"] = full.transpose(1, 2, 0), outer
   return {
@@ -129,7 +129,7 @@ def einsums(layer, args):
 
 
 def torch_forms(layer, args, cotangent, gradient):
-  """name -> a call that blocks: the peers in PyTorch; none without it."""
+  """name -> a call that waits for its result: the alternatives in PyTorch; empty if it is not installed."""
   try:
     import torch
   except ImportError:
@@ -179,7 +179,7 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
   runs = {name: run for name, (run, *_) in forms.items()}
   found = _timing.medians(runs, repeats)
   if with_torch:
-    # Not in the same turns: its threads spin on for a while after their work is done.
+    # Timed separately, because PyTorch's threads keep spinning for a while after their work is done.
     found |= _timing.medians(torch_forms(layer, args, cotangent, gradient), repeats)
   best = min(peers, key=found.get, default=None)
   best_temp, best_compile = forms[best][1:] if best else (None, None)
@@ -206,7 +206,7 @@ def measure(layer, batch, n, m, gradient, repeats, with_torch):
 
 
 def rows():
-  """Case by case, each layer's gradient and forward pass."""
+  """Prints rows for each case: the gradient and the forward pass of each layer."""
   for case in _CASES.value:
     batch, n, m = map(int, case.split("x"))
     for layer in _LAYERS.value:

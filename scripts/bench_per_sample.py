@@ -2,15 +2,15 @@
 
   python scripts/bench_per_sample.py [--json] [--torch] [--workers=N] [--seeds=25] [--repeats=5]
 
-Every form runs in the same processes, in turn, several times; medians are compared. As in a sweep,
-the seeds are shared by worker processes, one a core, for all forms alike; --workers=1 puts all
-seeds into one process with all cores. A step is one sample of every seed. The time that
-the block form takes once for all epochs, for inner products of samples, is divided by Table 4's 20.
+All forms run in the same processes and take turns, several times; medians are compared. As in a sweep, the seeds are
+divided among worker processes, one per core, and equally for all forms. --workers=1 puts all seeds into one process
+with all cores. A step is one sample of every seed. The block form computes the inner products of samples once for
+all epochs; this time is divided by the 20 epochs of Table 4.
 
-plain_us is the plain scan as `jax.jit` compiles it; tuned_us the same scan with the compiler options
-that the trainer uses; ratio is plain over block. max_difference is the largest difference of any
-parameter after 600 steps from the same start. torch_us is a loop over samples in PyTorch, one net
-and one seed; torch_ratio is that over the block form's time for one of its seeds.
+plain_us is the plain scan as `jax.jit` compiles it. tuned_us is the same scan with the compiler options that the
+trainer uses. ratio is plain_us divided by block_us. max_difference is the largest difference of any parameter after
+600 steps from the same start. torch_us is a loop over samples in PyTorch, for one net and one seed. torch_ratio is
+torch_us divided by the block form's time for one seed.
 """
 
 import dataclasses
@@ -33,11 +33,13 @@ from qnn_jax.training import per_sample
 from qnn_jax.training.constant import constant_inputs
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_TORCH = flags.DEFINE_bool("torch", False, "Time the PyTorch loop too (needs the extra 'bench').")
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds trained side by side.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each form.", lower_bound=1)
-_WORKERS = flags.DEFINE_integer("workers", None, "By default one a core.", lower_bound=1)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_TORCH = flags.DEFINE_bool("torch", False, "Also time the PyTorch loop (needs the extra 'bench').")
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Number of seeds trained side by side.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each form is timed.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+  "workers", None, "Worker processes; by default one per core.", lower_bound=1
+)
 
 MODELS = ("ann", "qnn", "rpqnn")
 FLEET = tuple(Net(head, hidden) for hidden in (10, 15, 20, 25, 30) for head in MODELS)
@@ -47,7 +49,7 @@ CASES = {
   "fleet-shared": (FLEET, True),
   **{f"{head}-30": ((Net(head, 30),), False) for head in MODELS},
 }
-_CASES = flags.DEFINE_list("cases", list(CASES), "Which.")
+_CASES = flags.DEFINE_list("cases", list(CASES), "Cases to time.")
 flags.register_validator(
   _CASES, lambda cases: cases and set(cases) <= set(CASES), f"choose among {', '.join(CASES)}"
 )
@@ -63,13 +65,13 @@ HEADINGS = {
   "max_difference": "difference",
 }
 EPOCHS = 20
-STEPS = 600  # of the comparison; also the steps of one timed turn of the block form
-PLAIN_STEPS = 60  # of one timed turn of the plain scan, which is uniform in time
+STEPS = 600  # steps of the comparison, and of one timing of the block form
+PLAIN_STEPS = 60  # steps of one timing of the plain scan, whose steps all take the same time
 
 
 @dataclasses.dataclass
 class Form:
-  """A way to take the steps, with where it is and what its turns took."""
+  """A form of the training, with its current state and its times so far."""
 
   trainer: per_sample.Trainer
   state: Any
@@ -77,7 +79,7 @@ class Form:
   seconds: list[float] = dataclasses.field(default_factory=list)
 
   def turn(self, data: tuple[jax.Array, jax.Array]) -> float:
-    """Takes the steps once more; seconds a step."""
+    """Takes the steps once more; returns seconds per step."""
     begin = time.perf_counter()
     prepare = functools.partial(self.trainer.prepare, data[0])
     chunks = jax.block_until_ready([prepare(chunk) for chunk in self.chunks])
@@ -91,7 +93,7 @@ class Form:
 
 def _measure(put, seeds, cases, repeats, barrier):
   """One worker: times every case's forms in turn, all workers at the same time."""
-  # Constant pixels, which the plain scan would have to put back, are left out of both forms.
+  # Both forms leave out constant pixels, which the plain scan would otherwise have to put back.
   mnist = load_dataset()
   constants = constant_inputs(
     Fleet(FLEET, mnist.train_images.shape[1], mnist.classes), mnist.train_images
@@ -128,7 +130,7 @@ def _measure(put, seeds, cases, repeats, barrier):
 
 
 def measure(cases, seeds, workers, repeats):
-  """Rows of the table: the slowest worker of each turn, then the median over the turns."""
+  """Rows of the table: the slowest worker of each timing, then the median over the timings."""
   shares = in_parts(range(seeds), workers)
   barrier = processes.context.Barrier(len(shares))
   found = []
@@ -157,7 +159,7 @@ def measure(cases, seeds, workers, repeats):
 
 
 def torch_loop(head: str, hidden: int, repeats: int, steps: int = 500) -> float:
-  """Microseconds a step of a straightforward per-sample loop in PyTorch: ONE net of ONE seed."""
+  """Microseconds per step of a straightforward per-sample loop in PyTorch, for one net and one seed."""
   import torch
 
   torch.manual_seed(0)
@@ -204,7 +206,7 @@ def main():
     head = row["case"].removesuffix("-30")
     if with_torch and head in MODELS:
       _bench.tell(f"the PyTorch loop, {head}")
-      # It trains one net of one seed; the block form does so many at a time.
+      # PyTorch trains one net of one seed; the block form trains many at a time.
       row["torch_us"] = round(torch_loop(head, 30, _REPEATS.value), 1)
       row["torch_ratio"] = round(row["torch_us"] / (row["block_us"] / seeds), 1)
   _bench.show(rows, HEADINGS, _JSON.value)

@@ -3,10 +3,10 @@
   python scripts/bench_scaling.py [--json] [--repeats=5] [--models=ann,qnn,rpqnn]
     [--varied=inputs,hidden,seeds,samples]
 
-One model, block form, one process on one core. A row varies one size; beside the measured time of a
-step are the multiplications of Section 5, forward, backward and update of both layers, (67) to (70)
-with Table 1, in units of the first row's. Sizes take turns, medians are shown. The inner products of
-samples, which are made once for all epochs, are not in the time.
+Each model trains in the block form, in one process on one core. Each row varies one size. It gives the measured time
+of a step and the multiplications of Section 5 (forward, backward and update of both layers, by (67) to (70) and Table
+1), both relative to the first row. Sizes take turns, and medians are shown. The time does not include the inner
+products of samples, which are computed once for all epochs.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ from qnn_jax import complexity, heads
 from qnn_jax.training import per_sample
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns.", lower_bound=1)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each size is timed.", lower_bound=1)
 
 CLASSES = 10
 HEADINGS = {
@@ -46,8 +46,8 @@ VARIED = {
 }
 USUAL = {"inputs": 784, "hidden": 30, "seeds": 16, "samples": 600}
 
-_MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Which heads.")
-_VARIED = flags.DEFINE_list("varied", list(VARIED), "Which sizes to vary.")
+_MODELS = flags.DEFINE_list("models", ["ann", "qnn", "rpqnn"], "Heads to time.")
+_VARIED = flags.DEFINE_list("varied", list(VARIED), "Sizes to vary.")
 flags.register_validator(
   _MODELS,
   lambda models: models and all(map(heads.known, models)),
@@ -59,7 +59,7 @@ flags.register_validator(
 
 
 def multiplications(head: str, inputs: int, hidden: int, seeds: int, samples: int) -> int:
-  """Of one step of all seeds, by the paper's counts, whatever the number of samples."""
+  """Multiplications of one step of all seeds, by the paper's counts."""
   layers = complexity.layer("ann", inputs, hidden), complexity.layer(head, hidden, CLASSES)
   # The first layer passes nothing back to the inputs.
   return seeds * (sum(map(sum, layers)) - layers[0].backward)
@@ -67,7 +67,7 @@ def multiplications(head: str, inputs: int, hidden: int, seeds: int, samples: in
 
 @dataclasses.dataclass
 class Case:
-  """A model of some size, ready to take its steps, and what its turns took."""
+  """A model of some size, ready to be timed, and its times so far."""
 
   sizes: dict[str, int]
   run: Callable[[Any], Any]  # state -> state, after one pass over the samples
@@ -75,7 +75,7 @@ class Case:
   us: list[float] = dataclasses.field(default_factory=list)  # a step
 
   def turn(self):
-    """Passes the samples once more."""
+    """Passes over the samples once more."""
     begin = time.perf_counter()
     self.state = jax.block_until_ready(self.run(self.state))
     self.us.append((time.perf_counter() - begin) / self.sizes["samples"] * 1e6)
@@ -105,7 +105,7 @@ def _prepare(head, sizes):
 
 
 def rows():
-  """Model by model and size by size, when all of one kind are measured."""
+  """Prints the rows of one model and one varied size as soon as all of them are measured."""
   for head in _MODELS.value:
     for name in _VARIED.value:
       cases = [_prepare(head, USUAL | {name: value}) for value in VARIED[name]]

@@ -1,19 +1,19 @@
-"""Accuracy and CPU time of `QuadraticLogisticRegression` beside what one would otherwise pick.
+"""Accuracy and CPU time of `QuadraticLogisticRegression`, compared with the usual alternatives.
 
   python scripts/bench_sklearn.py [--json] [--small] [--sets=iris --sets=wine ...] [--features=raw]
   python scripts/bench_sklearn.py --mnist [--iterations=20]
 
-Ten data sets, features standardised beforehand or raw, stratified 5-fold. The peers are LogisticRegression
-(C=1) and SGDClassifier on PolynomialFeatures(2), and QDA, each as it comes, but for SGDClassifier's passes: at
-most 100, for its 1,000 take minutes on raw features. A model has a process of its own
-for each line: `first s` is the CPU time, all threads, of the first fit there, imports and data apart, `next s`
-the median of the others. `5-fold %` is the mean accuracy; `5 x 5 %` that of five times over, where there are
-fewer than 600 samples, as one is half a point there. `unconverged` is how many fits warned of that. `less` are
-the points by which our accuracy is below that of LogisticRegression, 5 x 5 where there is one, and `ratio` is
-our next fit's time over its. --small takes at most 200 samples.
+Ten data sets, with standardised or raw features, in stratified 5-fold cross-validation. The alternatives are
+LogisticRegression (C=1) and SGDClassifier on PolynomialFeatures(2), and QDA, all with default settings, except that
+SGDClassifier makes at most 100 passes: its default of 1,000 takes minutes on raw features. Each line is measured in
+a process of its own. `first s` is the CPU time, over all threads, of the first fit, without imports and data; `next
+s` is the median of the other fits. `5-fold %` is the mean accuracy. `5 x 5 %` is that of five repetitions, for sets
+with fewer than 600 samples, where one sample is half a point. `unconverged` is the number of fits that warned of
+this. `less` is by how many points our accuracy is below that of LogisticRegression (by 5 x 5 % if there is one).
+`ratio` is our `next s` divided by that of LogisticRegression. --small takes at most 200 samples.
 
---mnist fits the 60,000 images, pixels from 0 to 1 in float32, beside LogisticRegression on the pixels: test
-accuracy, CPU and wall seconds, and the peak memory of the process in GiB.
+--mnist fits the 60,000 images, with pixels from 0 to 1 in float32, and compares with LogisticRegression on the
+pixels: test accuracy, CPU and wall seconds, and the peak memory of the process in GiB.
 """
 
 import resource
@@ -36,12 +36,14 @@ _MADE = {  # samples, features, those that inform
 SETS = ("iris", "wine", "breast_cancer", "digits", "moons", "circles", "noisy XOR", *_MADE)
 FEATURES = ("standardised", "raw")
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_SMALL = flags.DEFINE_bool("small", False, "At most 200 samples, for a try.")
-_SETS = flags.DEFINE_multi_enum("sets", SETS, SETS, "Which; may be given several times.")
-_MNIST = flags.DEFINE_bool("mnist", False, "MNIST in place of the ten sets.")
-_ITERATIONS = flags.DEFINE_integer("iterations", 20, "Ours on MNIST takes at most.", lower_bound=1)
-_FEATURES = flags.DEFINE_multi_enum("features", FEATURES, FEATURES, "Which.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_SMALL = flags.DEFINE_bool("small", False, "Use at most 200 samples, for a quick test.")
+_SETS = flags.DEFINE_multi_enum("sets", SETS, SETS, "Data sets; may be given several times.")
+_MNIST = flags.DEFINE_bool("mnist", False, "Use MNIST instead of the ten sets.")
+_ITERATIONS = flags.DEFINE_integer(
+  "iterations", 20, "Most iterations of our model on MNIST.", lower_bound=1
+)
+_FEATURES = flags.DEFINE_multi_enum("features", FEATURES, FEATURES, "Kinds of features.")
 
 
 def data(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +84,7 @@ def model(name: str):
 
 
 def measure(name: str, features: str, which: str, small: bool) -> dict[str, float]:
-  """Accuracies in percent, CPU seconds of the first and of a next fit, fits that had not converged."""
+  """Accuracies in percent, CPU seconds of the first and of a later fit, and the number of unconverged fits."""
   from sklearn.base import clone
   from sklearn.exceptions import ConvergenceWarning
   from sklearn.model_selection import RepeatedStratifiedKFold

@@ -1,15 +1,15 @@
-"""Seconds and peak memory of Table 4, by training size and whole, beside its matrix products alone.
+"""Seconds and peak memory of Table 4, for each training size and as a whole, and the time of its matrix products.
 
   python scripts/bench_table4.py [--json] [--repeats=3] [--sizes=600,1200,6000,60000] [--workers=N]
     [--seeds=25]
 
-Every row is the real command in a fresh workdir, so seconds hold all: start, data, compiling,
-training, tests and files. The rows take turns, --repeats times, and medians are shown; memory is the
-largest. products_s is the least time for the first layers' matrix products at the rate that this
-machine reaches, all workers at once, in a large square product, the mean of measurements just before
-and after the row: X W, X^T Delta and the lower triangle of G Delta in every epoch, G = X X^T in the
-first, and X W in every test. Memory is the sum of all processes' resident sizes in the machine's (not
-a GPU's) memory, looked at ten times a second: an upper bound, as pages that they share count for each.
+Every row runs the real command in a fresh workdir, so that its seconds include everything: start, data, compilation,
+training, tests and files. The rows take turns, --repeats times. Medians of the seconds and the largest memory are
+shown. products_s is a lower bound: the time that the first layers' matrix products alone would take at the rate this
+machine reaches, with all workers at once, in a large square product (the mean of measurements just before and after
+the row). These products are X W, X^T Delta and the lower triangle of G Delta in every epoch, G = X X^T in the first
+epoch, and X W in every test. Memory is the sum of the resident sizes of all processes in the machine's memory (not a
+GPU's), measured ten times a second. It is an upper bound, because shared pages count for every process.
 
 Needs psutil, of the extra 'bench'.
 """
@@ -36,8 +36,8 @@ try:
 except ImportError:
   sys.exit("error: psutil is not installed: pip install -e '.[bench]' -c constraints.txt")
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_SIZES = flags.DEFINE_list("sizes", ["600", "1200", "6000", "60000"], "Training sizes to run.")
 flags.register_validator(
   _SIZES,
   lambda sizes: (
@@ -47,11 +47,13 @@ flags.register_validator(
   ),
   "give whole numbers of at least 1, each once, as 600,1200",
 )
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds.", lower_bound=1)
-_WORKERS = flags.DEFINE_integer("workers", None, "By default as the sweep's.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of every row.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Number of seeds.", lower_bound=1)
+_WORKERS = flags.DEFINE_integer(
+  "workers", None, "Worker processes; by default as many as the sweep uses.", lower_bound=1
+)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "How often every row is run.", lower_bound=1)
 
-PIXELS = 717  # that are not the same in all training images; tests take all 784
+PIXELS = 717  # pixels that are not constant over the training images; tests use all 784
 BLOCK = per_sample.Method().block
 HEADINGS = {
   "size": "size",
@@ -89,13 +91,13 @@ def _product_rate(put, barrier):
 
 
 def peak_rate(workers: int) -> float:
-  """Of all workers at once, each on its cores."""
+  """The rate of all workers at once, each on its own cores."""
   barrier = processes.context.Barrier(workers)
   return sum(processes.run(_product_rate, [(barrier,)] * workers))
 
 
 def _watch(process: subprocess.Popen) -> int:
-  """Waits for the process; the largest sum of the resident sizes, in bytes, of it and its children."""
+  """Waits for the process; returns the largest sum, in bytes, of its and its children's resident sizes."""
   largest = 0
   parent = psutil.Process(process.pid)
   while process.poll() is None:
@@ -150,7 +152,7 @@ def _operations(config, sizes, seeds):
 
 
 def _of_turns(turns):
-  """One row of a row's turns: medians, but for the largest memory."""
+  """Combines the repeated runs of a row: medians, and the largest memory."""
   row = {"size": turns[0]["size"]}
   for name, digits in DIGITS.items():
     of = max if name == "memory_mb" else statistics.median

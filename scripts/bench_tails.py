@@ -1,11 +1,11 @@
-"""What is behind the first layer, taken by kernels, by the fused form and by the modules: same numbers, and time.
+"""The layers after the first, computed by kernels, by the fused form and by the modules: differences and times.
 
   python scripts/bench_tails.py [--json] [--seeds=25] [--repeats=5] [--tails=kernel,fused,modules]
 
-difference is the largest of any parameter, after the first 600 samples of Table 4 from the same start, from the plain
-scan of one sample a step on the same device. us is microseconds a sample of all seeds, the forms in turn, median
-of --repeats. The fleet is Table 4's 15 nets and 5 of Heavy; the other cases are one kind of head each. On a CPU the
-kernels run in Pallas' interpret mode, which tells their numbers and not their time.
+difference is the largest difference of any parameter from the plain scan (one sample per step) on the same device,
+after the first 600 samples of Table 4 from the same start. us is microseconds per sample for all seeds; the forms
+take turns, and the median of --repeats is shown. The case `fleet` has Table 4's 15 nets and 5 Heavy nets; every other
+case has one kind of head. On a CPU the kernels run in Pallas' interpret mode, where their times mean nothing.
 """
 
 import functools
@@ -23,21 +23,21 @@ from qnn_jax.training import per_sample
 from qnn_jax.training.constant import constant_inputs
 from qnn_jax.training.fleet import Fleet, Lane, Net, init, rates, sample_order
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
-_SEEDS = flags.DEFINE_integer("seeds", 25, "Seeds trained side by side.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each form.", lower_bound=1)
-_HIDDEN = flags.DEFINE_list("hidden", ["10", "15", "20", "25", "30"], "Hidden neurons.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
+_SEEDS = flags.DEFINE_integer("seeds", 25, "Number of seeds trained side by side.", lower_bound=1)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each form is timed.", lower_bound=1)
+_HIDDEN = flags.DEFINE_list("hidden", ["10", "15", "20", "25", "30"], "Numbers of hidden neurons.")
 flags.register_validator(
   _HIDDEN, lambda sizes: sizes and all(s.isdigit() and int(s) for s in sizes), "give 10,30, say"
 )
 
 TAILS = ("kernel", "fused", "modules")
-_TAILS = flags.DEFINE_list("tails", list(TAILS), "Which.")
+_TAILS = flags.DEFINE_list("tails", list(TAILS), "Forms to time.")
 flags.register_validator(
   _TAILS, lambda tails: tails and set(tails) <= set(TAILS), f"choose among {', '.join(TAILS)}"
 )
 HEADS = ("ann", "qnn", "rpqnn", "heavy")
-_CASES = flags.DEFINE_list("cases", ["fleet", *HEADS], "Which.")
+_CASES = flags.DEFINE_list("cases", ["fleet", *HEADS], "Cases to time.")
 flags.register_validator(
   _CASES,
   lambda cases: cases and set(cases) <= {"fleet", *HEADS},
@@ -54,7 +54,7 @@ STEPS = 600
 
 
 def measure(case, data, constants):
-  """A row of the table."""
+  """One row of the table."""
   heads = HEADS if case == "fleet" else (case,)
   nets = tuple(Net(head, int(hidden)) for hidden in _HIDDEN.value for head in heads)
   fleet = Fleet(nets, int(constants.varies.sum()), int(data[1].max()) + 1)
@@ -99,7 +99,7 @@ def measure(case, data, constants):
 
 
 def farthest(ours, theirs) -> float:
-  """The largest difference of any parameter; not a number if one is none, which Python's max would drop."""
+  """The largest difference of any parameter; NaN if any is NaN, which Python's max would ignore."""
   apart = jax.tree.map(lambda a, b: abs(a - b).max(), ours, theirs)
   return float(np.max([np.asarray(leaf) for leaf in jax.tree.leaves(apart)]))
 

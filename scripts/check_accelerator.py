@@ -1,16 +1,18 @@
-"""All that an accelerator must show, by one command: the kernels' numbers and time, Table 4, the layers' table.
+"""All checks for an accelerator in one command: numbers and times of the kernels, Table 4, and times of the layers.
 
   python scripts/check_accelerator.py                      minutes on a GPU; needs the extras `experiments` and `cuda` or `tpu`
-  python scripts/check_accelerator.py --small              on a CPU, kernels interpreted: to see that it runs
+  python scripts/check_accelerator.py --small              on a CPU, with interpreted kernels, to see that it runs
 
-Prints Markdown, the device's name first. Table 4 is run twice by its own command, in fresh workdirs; the second time
-finds its programs compiled. Its runs are compared with the committed ones, which are a CPU's. Each part is a process of
-its own, one after another, since some devices serve one process at a time. Exit status 1 if
+Prints Markdown that begins with the device's name. Runs Table 4 twice by its own command, in fresh workdirs; the
+second time its programs are already compiled. Compares its runs with the committed ones, which were made on a CPU. The
+parts run in separate processes, one after another, because some devices serve only one process at a time. The exit
+status is 1 if
 
 - a part fails,
-- a kernel differs from the plain scan by more than 1e-5, or gives no number,
-- a net of Table 4 that has a kernel does not take it, on a GPU or TPU,
-- more than 5 % of Table 4's runs differ from the committed ones, or one by more than 0.02 points, two test images.
+- a kernel differs from the plain scan by more than 1e-5, or gives NaN,
+- on a GPU or TPU, a net of Table 4 that has a kernel does not use it,
+- more than 5 % of Table 4's runs differ from the committed ones, or a run differs by more than 0.02 points (two test
+  images).
 """
 
 import argparse
@@ -43,7 +45,7 @@ _DEVICE = (
 )
 
 
-# What Table 4 takes by default, on the device: a kernel that fails there leaves its nets to the fused form.
+# The forms that Table 4 uses by default on the device: if a kernel fails there, its nets use the fused form.
 _FORMS = """
 import jax, json
 from configs.table4 import get_config
@@ -58,7 +60,7 @@ _APART, _SHARE = 0.0201, 5.0  # points, percent
 
 
 def call(*args: str) -> str:
-  """What a Python program says; what it says beside is passed on. CalledProcessError if it fails."""
+  """The stdout of a Python program; its stderr is passed on. CalledProcessError if it fails."""
   done = subprocess.run(
     [sys.executable, *args], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
   )
@@ -66,7 +68,7 @@ def call(*args: str) -> str:
 
 
 def forms() -> tuple[str, bool]:
-  """What Table 4's nets take by default here, in words, and whether that is as it should be."""
+  """The forms that Table 4's nets use by default here, in words, and whether that is as it should be."""
   platform, of_nets = json.loads(call("-c", _FORMS))
   taken: dict[str, list[str]] = {}
   for net, form in of_nets:
@@ -76,7 +78,7 @@ def forms() -> tuple[str, bool]:
 
 
 def table4(arguments: list[str]) -> tuple[str, bool]:
-  """Two runs of the command: seconds and a comparison with the committed results, and whether that is close."""
+  """Runs the command twice: times and a comparison with the committed results in words, and whether they agree."""
   with gzip.open(COMMITTED, "rt", encoding="utf-8") as file:
     committed = runs_of(file.read())
   seconds = []
@@ -97,16 +99,16 @@ def table4(arguments: list[str]) -> tuple[str, bool]:
 
 
 def main() -> int:
-  """Returns the exit status."""
+  """Runs all checks; returns the exit status."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--small", action="store_true", help="everything tiny")
+  parser.add_argument("--small", action="store_true", help="tiny versions of all parts")
   parts = _SMALL if parser.parse_args().small else _WHOLE
   print(f"On {call('-c', _DEVICE).strip()}\n", flush=True)
   try:
     told = call("scripts/bench_tails.py", "--json", *parts["tails"])
     rows = [json.loads(line) for line in told.splitlines()]
     _bench.show(rows, bench_tails.HEADINGS, as_json=False)
-    farthest = np.max([row["kernel_difference"] for row in rows])  # a NaN stays one
+    farthest = np.max([row["kernel_difference"] for row in rows])  # keeps a NaN
     print(
       f"\nKernels and plain scan: at most {farthest:.1e} apart after 600 samples.\n", flush=True
     )

@@ -1,12 +1,12 @@
-"""Table 4 on virtual devices and on several processes, held to the run on one device: equal to rounding.
+"""Checks that Table 4 on several virtual devices or processes equals the run on one device up to rounding.
 
   python scripts/check_devices.py                      the preset quick: minutes
   python scripts/check_devices.py --preset=smoke
 
-Runs Table 4 as ever, on 4 virtual devices of one process, and as 2 processes of 2 virtual devices each that
-join over loopback; then compares every run's accuracy, with each other and with the committed results. Exit
-status 1 if a difference is more than 0.02 points, or more than --most percent of the runs differ from the
-run on one device with one worker.
+Runs Table 4 in three ways: in the ordinary way, on 4 virtual devices of one process, and as 2 processes of 2 virtual
+devices each that connect over loopback. Then compares the accuracy of every run between the three, and with the
+committed results. The exit status is 1 if a difference is more than 0.02 points, or if more than --most percent of
+the runs differ from the run on one device with one worker.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Runs = dict[tuple[str, ...], float]
 
 
 def command(workdir: pathlib.Path, preset: str, devices: int, *args: str) -> subprocess.Popen:
-  """Starts Table 4 on so many virtual devices; its output goes beside the workdir."""
+  """Starts Table 4 on so many virtual devices; its output goes to a file next to the workdir."""
   env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
   if devices > 1:
     env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
@@ -53,7 +53,7 @@ def compare(ours: Runs, theirs: Runs) -> tuple[int, float]:
 
 
 def main() -> int:
-  """Returns the exit status."""
+  """Runs and compares; returns the exit status."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--preset", default="quick", choices=("quick", "smoke"))
   parser.add_argument("--most", type=float, default=1.0, help="percent of the runs that may differ")
@@ -90,7 +90,7 @@ def main() -> int:
     print(
       f"{name} and {other}: {count} runs differ ({share:.2f} %), at most by {largest:.2f} points"
     )
-    if other == "one_worker":  # the committed results are of another machine
+    if other == "one_worker":  # the committed results were made on another machine
       right = right and largest < 0.0201 and share <= options.most
   return 0 if right else 1
 

@@ -64,7 +64,7 @@ print("scikit-learn: as documented")
 
 
 def check(wheel: pathlib.Path) -> None:
-  """Raises subprocess.CalledProcessError where something does not work."""
+  """Installs the wheel and uses it; raises subprocess.CalledProcessError if something does not work."""
   match = re.fullmatch(r"qnn_jax-([^-]+)-py3-none-any\.whl", wheel.name)
   if not match or not wheel.is_file():
     sys.exit(f"error: {wheel} is no wheel of qnn_jax; `make dist` builds one")
@@ -74,7 +74,7 @@ def check(wheel: pathlib.Path) -> None:
     python = environment / "bin" / "python"
 
     def run(*arguments):
-      # -I: neither PYTHONPATH nor the folder that it runs in may bring anything.
+      # -I: nothing may be imported from PYTHONPATH or from the current folder.
       subprocess.run([python, "-I", *arguments], check=True, cwd=folder)
 
     def install(requirement):

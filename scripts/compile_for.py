@@ -1,14 +1,14 @@
-"""Compiles all programs of a Table 4 configuration for an accelerator that is not there, and counts what they do.
+"""Compiles all programs of a Table 4 configuration for an accelerator you need not have, and counts operations.
 
   python scripts/compile_for.py --target=h100 [--config=configs/table4.py[:PRESET]]
   python scripts/compile_for.py --target=v5e:4 --net_parts=1
   python scripts/compile_for.py --target=h100 --layers
 
-Prints for each program its launches (kernels, or operations) a call and a sample, the trips of its loops,
-exchanges between chips, memory, and seconds of compiling; and for the whole an estimate of the time, with
-what it assumes: nothing here is measured on an accelerator. --layers counts what the layers' ops are, on one
-chip. XLA ends at PTX for a GPU that is not there: ptxas, which makes it machine code, is not run.
-Needs the extra `compile-cuda` or `compile-tpu`, and no accelerator.
+Prints for each program: launches (kernels or operations) per call and per sample, iterations of its loops, exchanges
+between chips, memory, and compile time. Then prints an estimate of the total time and its assumptions: nothing here is
+measured on an accelerator. --layers counts the operations of the layers' ops on one chip. Without a GPU, XLA stops at
+PTX: ptxas, which turns PTX into machine code, is not run. Needs the extra `compile-cuda` or `compile-tpu`, and no
+accelerator.
 """
 
 import argparse
@@ -19,9 +19,11 @@ import sys
 import time
 from typing import Any
 
-# A GPU or TPU that is there after all is not touched.
+# A GPU or TPU of this machine is not used.
 os.environ["JAX_PLATFORMS"] = "cpu"
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # experiments is no part of the package
+sys.path.insert(
+  0, str(pathlib.Path(__file__).parents[1])
+)  # `experiments` is not part of the installed package
 
 import jax
 from _estimate import Compiled, summary, table
@@ -37,11 +39,11 @@ _CONFIG = pathlib.Path("configs/table4.py")
 
 
 def compiled(program: Program) -> Compiled:
-  """Compiles a program for the chips that its arguments' shardings name; InputError with why, if that fails."""
+  """Compiles a program for the chips that its arguments' shardings name; InputError with the reason if this fails."""
   begin, begun = time.perf_counter(), time.process_time()
   try:
     result = jax.jit(program.function, **program.options).lower(*program.args).compile()
-  except Exception as error:  # whatever a compiler says
+  except Exception as error:  # a compiler may raise anything
     why = str(error).strip().partition("\n")[0]
     raise InputError(
       f"'{program.name}' does not compile there ({type(error).__name__}: {why})"
@@ -54,7 +56,7 @@ def compiled(program: Program) -> Compiled:
 
 
 def table4_config(named: str) -> Any:
-  """The configuration of this name; InputError if it is another experiment's, or none for an accelerator."""
+  """The configuration of this name; InputError if it is not Table 4's, or cannot run on an accelerator."""
   config, like = configs.load(named, _CONFIG), configs.load(str(_CONFIG), _CONFIG)
   for name in like:
     if name not in config:
@@ -72,14 +74,16 @@ def table4_config(named: str) -> Any:
 
 
 def main() -> None:
-  """Prints the table; InputError for what cannot be."""
+  """Prints the table; InputError for impossible options."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
   parser.add_argument("--target", required=True, help=f"{' or '.join(TARGETS)}, and :CHIPS")
   parser.add_argument("--config", help=f"FILE.py or FILE.py:PRESET of table4, else {_CONFIG}")
   parser.add_argument(
-    "--net_parts", type=int, help="as for the sweep: in how many parts nets are divided"
+    "--net_parts", type=int, help="number of parts into which nets are divided, as in the sweep"
   )
-  parser.add_argument("--layers", action="store_true", help="the layers' ops instead, one chip")
+  parser.add_argument(
+    "--layers", action="store_true", help="count the layers' ops on one chip instead"
+  )
   options = parser.parse_args()
   asked = re.fullmatch(r"(\w+)(?::([1-9]\d*))?", options.target)
   if not asked or asked.group(1) not in TARGETS:

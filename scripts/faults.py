@@ -1,9 +1,9 @@
-"""Does to a sweep what may happen to it, many times, and tells what was lost: docs/reliability.md's table.
+"""Causes faults in a sweep, each many times, and prints what was lost: the table of docs/reliability.md.
 
 python scripts/faults.py [NAME...] [--tries=20] [--on=line|table4]
 
-A fault is a function tries -> `Outcome`, registered under its name; without names all of them are done.
-An AssertionError, with what was seen, ends the script: then a fault was not survived.
+A fault is a function tries -> `Outcome`, registered under its name. Without names, all faults are caused.
+If a sweep does not survive a fault, an AssertionError that says what was seen ends the script.
 """
 
 import os
@@ -19,12 +19,14 @@ import _faults
 from _faults import LINE_OF_POINTS, TABLE4, Outcome
 from absl import app, flags
 
-_TRIES = flags.DEFINE_integer("tries", 20, "How often each fault is done.", lower_bound=1)
+_TRIES = flags.DEFINE_integer("tries", 20, "How often each fault is caused.", lower_bound=1)
 
-_ON = flags.DEFINE_enum("on", "line", ("line", "table4"), "To what: a toy of seconds, or training.")
+_ON = flags.DEFINE_enum(
+  "on", "line", ("line", "table4"), "The sweep to disturb: a toy of seconds, or training."
+)
 
 FAULTS: dict[str, tuple[str, Callable[[int], Outcome]]] = {}
-"""name -> (what is done, the function that does it)."""
+"""name -> (description, the function that causes the fault)."""
 
 
 def fault(name: str, what: str) -> Callable:
@@ -47,7 +49,7 @@ def _killed(whom):
       return "had finished"
     workers = _faults.workers_of(process)
     if whom == "worker" and not workers:
-      process.kill()  # it has none yet, or no more: what it has is killed
+      process.kill()  # there are no workers yet, or no more: only the launcher is killed
       process.wait()
       return "launcher killed, without workers"
     pids = [process.pid] * (whom != "worker") + workers[: len(workers) if whom == "all" else 0]
@@ -151,7 +153,7 @@ def _many(tries):
 
 
 def main(argv: Sequence[str]) -> None:
-  """Prints a row a fault."""
+  """Prints one row per fault."""
   names = argv[1:] or list(FAULTS)
   if unknown := [name for name in names if name not in FAULTS]:
     sys.exit(f"error: there is no fault {unknown[0]}; there are {', '.join(FAULTS)}")

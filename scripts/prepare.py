@@ -1,13 +1,13 @@
-r"""Prepares a data set of images with class labels, as the TFDS directory that qnn_jax reads.
+r"""Prepares a data set of images with class labels, as a TFDS directory that qnn_jax can read.
 
   python scripts/prepare.py NAME --data_dir=DIR --idx_dir=FOLDER     from IDX files, the format of MNIST
-  python scripts/prepare.py NAME --data_dir=DIR --image_dir=FOLDER   from images, one sub-folder a class
+  python scripts/prepare.py NAME --data_dir=DIR --image_dir=FOLDER   from image files, one sub-folder per class
   python scripts/prepare.py digits --data_dir=DIR                    scikit-learn's, which the checkout has
-  python scripts/prepare.py NAME[/CONFIG] --data_dir=DIR             any of TFDS's, from a download
+  python scripts/prepare.py NAME[/CONFIG] --data_dir=DIR             any TFDS data set, by download
 
-TFDS itself writes the directory, in array_record format. Only the last way needs TensorFlow, `pip install
-tensorflow`, for TFDS's own builders do. The others are compared with their source, record by record, before
-they are put in place. Where TFDS knows the NAME, its version, classes and description are taken.
+TFDS itself writes the directory, in array_record format. Only the last way needs TensorFlow (`pip install
+tensorflow`), because TFDS's own builders need it. In the other ways the result is compared with its source, record by
+record, before it is put in place. If TFDS knows the NAME, its version, classes and description are used.
 
 IDX files may be called train-images-idx3-ubyte or train-images.idx3-ubyte, with or without .gz, and have any
 size and any number of classes. docs/data.md says more.
@@ -35,44 +35,44 @@ from qnn_jax import _extras
 from qnn_jax.datasets import Description, describe
 from qnn_jax.errors import InputError
 
-DATA_DIR = flags.DEFINE_string("data_dir", None, "The TFDS directory to write into; needed.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "The TFDS directory to write into; required.")
 IDX_DIR = flags.DEFINE_string("idx_dir", None, "A folder of IDX files.")
 IMAGE_DIR = flags.DEFINE_string(
-  "image_dir", None, "A folder with one sub-folder of images a class."
+  "image_dir", None, "A folder with one sub-folder of images per class."
 )
 CLASS_NAMES = flags.DEFINE_list(
-  "class_names", None, "Of the classes of IDX files, with commas between them; by default numbers."
+  "class_names", None, "Class names for IDX files, separated by commas; by default numbers."
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the data set if it is there already.")
 
-VERSION = "1.0.0"  # of a data set that TFDS does not know
+VERSION = "1.0.0"  # version of a data set that TFDS does not know
 
 
 def known(name: str) -> Any:
-  """TFDS's builder of that name, which has made nothing yet; None if it knows none, or cannot say."""
+  """TFDS's builder of that name, not yet run; None if TFDS has none, or cannot describe it."""
   import tensorflow_datasets as tfds
 
   try:
     return tfds.builder(name, data_dir=os.devnull)
-  # A builder may need TensorFlow, another package or a file for its mere description.
+  # Even to describe itself, a builder may need TensorFlow, another package or a file.
   except Exception:
     return None
 
 
 def builder_of(source: _image_sources.Source, name: str, theirs: Any, data_dir: Path) -> Any:
-  """TFDS's builder of a source.
+  """A TFDS builder for a source.
 
   Args:
     source: the images.
     name: NAME or NAME/CONFIG.
-    theirs: what `known` gives.
-    data_dir: to write into.
+    theirs: the result of `known`.
+    data_dir: the TFDS directory to write into.
   """
   import tensorflow_datasets as tfds
 
   plain, _, config = name.partition("/")
   names, count = list(source.class_names), len(source.class_names)
-  # Without names TFDS's metadata has no file of them.
+  # Without class names TFDS's metadata has no file for them.
   classes = {"num_classes": count} if names == [str(i) for i in range(count)] else {"names": names}
   about = source if theirs is None else theirs.info
   version = VERSION if theirs is None else str(theirs.version)
@@ -102,7 +102,7 @@ def builder_of(source: _image_sources.Source, name: str, theirs: Any, data_dir: 
       return {split: self._generate_examples(split) for split in source.splits}
 
     def _generate_examples(self, split):
-      # A number as its key gives an image the place that TFDS gives it in MNIST and its like.
+      # With a number as key, an image gets the place that TFDS gives it in MNIST and similar sets.
       for i, (image, label) in enumerate(source.encoded(split)):
         yield i, {"image": io.BytesIO(image), "label": label}
 
@@ -118,13 +118,13 @@ def build(builder: Any, downloads: Path) -> None:
 
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
-  # What TFDS prints names a directory that is about to be renamed; on a terminal its progress bars remain.
+  # TFDS's output names a directory that is about to be renamed; on a terminal its progress bars are kept.
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare(download_dir=downloads, file_format="array_record")
 
 
 def differences(source: _image_sources.Source, folder: Path) -> int:
-  """Counts records of the one that are not, or less often, in the other; TFDS has changed their order."""
+  """Counts the records that differ between source and result, whatever their order, which TFDS changes."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.proto import tf_example_pb2
 
@@ -148,7 +148,7 @@ def differences(source: _image_sources.Source, folder: Path) -> int:
 
 
 def install(prepared: Path, target: Path) -> None:
-  """Renames the finished directory into place; what was there is kept until that has worked."""
+  """Renames the finished directory into place; an existing one is kept until that has worked."""
   target.parent.mkdir(parents=True, exist_ok=True)
   old = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
   replaced = target.exists()
@@ -171,7 +171,7 @@ def source_of(
   class_names: Sequence[str] | None,
   theirs: Any,
 ) -> _image_sources.Source | None:
-  """Where the images are from; None: from a download."""
+  """The source of the images; None for a download."""
   if idx_dir is not None:
     names = class_names or (theirs and theirs.info.features["label"].names)
     source = _image_sources.idx(idx_dir, name, names)
@@ -194,21 +194,21 @@ def prepare(
   class_names: Sequence[str] | None = None,
   overwrite: bool = False,
 ) -> Description:
-  """Makes `data_dir/NAME/VERSION`, as the module says.
+  """Makes `data_dir/NAME/VERSION`, as the docstring of this module says.
 
   Args:
     name: NAME or NAME/CONFIG.
     data_dir: the TFDS directory; made if it does not exist.
     idx_dir: a folder of IDX files.
     image_dir: a folder of images; without these two the data set is downloaded.
-    class_names: of IDX files.
-    overwrite: replace a data set that is there.
+    class_names: the class names for IDX files.
+    overwrite: replace an existing data set.
 
   Returns:
-    What was made.
+    The prepared data set.
 
   Raises:
-    InputError: one sentence on what is missing or wrong. Nothing has been changed then.
+    InputError: one sentence on what is missing or wrong. In that case nothing has been changed.
   """
   if not re.fullmatch(r"[a-z][a-z0-9_]*(/[\w.-]+)?", name):
     raise InputError(
@@ -225,7 +225,7 @@ def prepare(
     )
   _extras.need(f"preparing {name}", "tensorflow_datasets", "array_record", "importlib_resources")
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  # The name of a user's own folder of images says nothing of TFDS's.
+  # A user's folder of images may have the name of an unrelated TFDS data set.
   theirs = None if image_dir is not None or name == "digits" else known(name)
   source = source_of(name, idx_dir, image_dir, class_names, theirs)
   if source is None and theirs is None:
@@ -252,7 +252,7 @@ def prepare(
 
 
 def has_tensorflow() -> bool:
-  """Whether it is installed; it is not imported."""
+  """Whether TensorFlow is installed; it is not imported."""
   return importlib.util.find_spec("tensorflow") is not None
 
 
@@ -264,7 +264,7 @@ def download(name: str, data_dir: Path) -> None:
     build(tfds.builder(name, data_dir=data_dir, file_format="array_record"), data_dir / "downloads")
   except MemoryError:
     raise
-  # Whatever the network, the server, the checksum test or the builder raise: none of it is a fault of ours.
+  # The network, the server, the checksum test and the builder may raise anything; none of it is our error.
   except Exception as error:
     reason = " ".join(str(error).split()).rstrip(".").replace(". ", ", ")
     raise InputError(
@@ -274,8 +274,8 @@ def download(name: str, data_dir: Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Flags and one call."""
-  logging.set_verbosity(logging.WARNING)  # what is left is TFDS's progress bars
+  """Reads the flags and calls `prepare`."""
+  logging.set_verbosity(logging.WARNING)  # of TFDS's output, keeps only the progress bars
   path = lambda flag: Path(flag.value).expanduser() if flag.value else None
   try:
     if len(argv) != 2:

@@ -1,14 +1,14 @@
-"""Table 4 on a CPU as if its products were rounded as an accelerator rounds them: what `config.precision` costs.
+"""Runs Table 4 on a CPU with products rounded as on an accelerator, to see what a lower `config.precision` costs.
 
   python scripts/simulate_precision.py --bits=10 --config=configs/table4.py:quick --workdir=results/tf32
   python scripts/simulate_precision.py --bits=7 --config=configs/table4.py:quick --workdir=results/bfloat16
 
-The factors of every matrix product keep so many bits behind the point: 10 is TF32, an H100's default; 7 is
-bfloat16, a TPU's. Sums are of float32, as there. All other arguments are those of experiments.table4, which
-is run by one worker, in this process; then its runs are compared with those in experiments/results.
+The factors of every matrix product keep so many mantissa bits: 10 is TF32, an H100's default; 7 is bfloat16, a TPU's.
+Sums are in float32, as on these devices. All other arguments are those of experiments.table4, which runs with one
+worker in this process. Its runs are then compared with those in experiments/results.
 
-It changes how JAX lowers a product for CPUs. There is no public way to do that, so it is tried first, and
-the script says so if this version of JAX takes no notice.
+The script changes how JAX lowers a product for CPUs. There is no public interface for that, so the script tests the
+change first, and ends with an error if it has no effect in this version of JAX.
 """
 
 import argparse
@@ -20,8 +20,10 @@ import statistics
 import sys
 from typing import Any
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # which JAX reads while it is imported
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # experiments is no part of the package
+os.environ["JAX_PLATFORMS"] = "cpu"  # JAX reads this while it is imported
+sys.path.insert(
+  0, str(pathlib.Path(__file__).parents[1])
+)  # `experiments` is not part of the installed package
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +35,7 @@ from qnn_jax import command
 
 
 def round_products(bits: int) -> None:
-  """From now on, in this process, factors of products on a CPU keep so many bits behind the point."""
+  """From now on, in this process, factors of products on a CPU keep this many mantissa bits."""
   from jax._src.lax import lax
   from jax._src.lib.mlir.dialects import hlo
 
@@ -47,13 +49,13 @@ def round_products(bits: int) -> None:
 
 
 def rounds_to(bits: int) -> bool:
-  """Whether a product in this process does."""
+  """Whether a product in this process is rounded like this."""
   factor = jnp.full((1, 1), 1 + 2.0 ** -(bits + 2), "float32")
   return float(jax.jit(jnp.matmul)(factor, jnp.ones((1, 1)))[0, 0]) == 1.0 != float(factor[0, 0])
 
 
 def comparison(ours: Runs, theirs: Runs) -> str:
-  """How far our runs are from theirs, as far as they have them: each by itself, and the means of a cell's seeds."""
+  """How far our runs are from the committed ones that match: run by run, and by the means of each cell's seeds."""
   means: dict[tuple[str, ...], list[float]] = {}
   for (*cell, seed), accuracy in ours.items():
     if (*cell, seed) in theirs:
@@ -73,9 +75,11 @@ def comparison(ours: Runs, theirs: Runs) -> str:
 
 
 def main() -> int:
-  """Returns the exit status."""
+  """Runs and compares; returns the exit status."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-  parser.add_argument("--bits", type=int, required=True, help="behind the point: 10, 7; 23 is all")
+  parser.add_argument(
+    "--bits", type=int, required=True, help="mantissa bits to keep: 10, 7; 23 keeps all"
+  )
   parser.add_argument("--workdir", type=pathlib.Path, required=True)
   options, others = parser.parse_known_args()
   if not 1 <= options.bits <= 23:
@@ -84,7 +88,7 @@ def main() -> int:
     round_products(options.bits)
     if not rounds_to(options.bits):
       sys.exit(f"error: JAX {jax.__version__} cannot be told here how to lower a product")
-  # A kept program would not be lowered again, and worker processes know nothing of this.
+  # A cached program would not be lowered again, and worker processes would not have this change.
   mine = [f"--workdir={options.workdir}", "--workers=1", "--compilation_cache="]
   sys.argv = ["experiments.table4", *others, *mine]
   try:

@@ -1,13 +1,13 @@
-"""A trained CNN, its last convolution and its last linear layer exchanged in one call, then trained on.
+"""Exchanges the last convolution and the last linear layer of a trained CNN in one call, and trains on.
 
   python scripts/surgery.py [--json] [--seeds=5] [--images=5000] [--epochs=10] [--more=10]
     [--kinds=qnn,rpqnn,heavy,lowrank:4]
 
-Every seed trains a CNN on MNIST's first images by Adam. Each kind then starts from a copy of it: the
-two layers are exchanged, the outputs on the test images compared with the CNN's, and it trains on, with
-a new optimiser, as many epochs more. The control, 'nothing exchanged', does the same without the
-exchange; orders of samples are those of the seed in all of them. 'better by' is the mean of the
-differences to the control seed by seed, in points of test accuracy, and its standard error.
+Every seed trains a CNN with Adam on the first images of MNIST. Each kind then starts from a copy of this CNN: the two
+layers are exchanged, the outputs on the test images are compared with the CNN's, and training goes on for --more
+epochs with a new optimiser. The control, 'nothing exchanged', does the same without the exchange. With the same seed
+all of them see the samples in the same order. 'better by' is the mean difference to the control, seed by seed, in
+points of test accuracy, with its standard error.
 
 Cost: 12 minutes of one core's time, 5 of them the full quadratic convolution's.
 """
@@ -29,14 +29,18 @@ from qnn_jax import heads, losses
 from qnn_jax.datasets import load_dataset
 from qnn_jax.training.minibatch import quadratic_partition
 
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line in place of the table.")
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object per line instead of a table.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Seeds 0 to N - 1.", lower_bound=1)
-_IMAGES = flags.DEFINE_integer("images", 5000, "Training images.", lower_bound=50)
+_IMAGES = flags.DEFINE_integer("images", 5000, "Number of training images.", lower_bound=50)
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs before the exchange.", lower_bound=1)
-_MORE = flags.DEFINE_integer("more", 10, "Epochs after it.", lower_bound=1)
-_KINDS = flags.DEFINE_list("kinds", ["qnn", "rpqnn", "heavy", "lowrank:4"], "Heads by name.")
-_RATE = flags.DEFINE_float("rate", 1e-3, "Adam's, of the kernels and biases.", lower_bound=0)
-_QUADRATIC_RATE = flags.DEFINE_float("quadratic_rate", 1e-3, "Of the others.", lower_bound=0)
+_MORE = flags.DEFINE_integer("more", 10, "Epochs after the exchange.", lower_bound=1)
+_KINDS = flags.DEFINE_list("kinds", ["qnn", "rpqnn", "heavy", "lowrank:4"], "Names of heads.")
+_RATE = flags.DEFINE_float(
+  "rate", 1e-3, "Adam's learning rate for kernels and biases.", lower_bound=0
+)
+_QUADRATIC_RATE = flags.DEFINE_float(
+  "quadratic_rate", 1e-3, "Adam's learning rate for quadratic parameters.", lower_bound=0
+)
 
 BATCH = 50
 EXCHANGED = ("conv2", "head")
@@ -73,7 +77,7 @@ outputs = nnx.jit(lambda model, x: model(x))
 
 @nnx.jit
 def train_epoch(model, optimizer, key, x, y):
-  """All samples once, in the order that the key draws; returns the mean loss."""
+  """Trains on all samples once, in an order drawn with the key; returns the mean loss."""
 
   def step(carry, rows):
     model, optimizer = carry
@@ -102,7 +106,7 @@ def accuracy(model, x, labels) -> float:
 
 
 def run_seed(kind: str, trained: CNN, seed: int, data, test) -> dict[str, float]:
-  """What one kind makes of a trained CNN, which stays as it is."""
+  """The results of one kind, from a copy of a trained CNN."""
   model = nnx.clone(trained)
   before = outputs(model, test[0])
   if kind != CONTROL:

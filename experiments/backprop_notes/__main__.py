@@ -1,4 +1,4 @@
-"""The backpropagation notes beside this package. What it does and costs: configs/backprop_notes.py.
+"""Compares the backpropagation notes with this package. configs/backprop_notes.py describes the experiment.
 
 python -m experiments.backprop_notes --config=configs/backprop_notes.py[:smoke] --workdir=DIR
 """

@@ -1,4 +1,4 @@
-"""The backpropagation notes, transcribed line by line in NumPy. Nothing of this package is in here."""
+"""The backpropagation notes, transcribed line by line in NumPy, without anything of this package."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 def gradients(layers: list[Layer], x: np.ndarray, y: np.ndarray) -> list[Layer]:
-  """The document's recursion for one sample, line by line: dL/dW [n, m] and dL/db [n] a layer.
+  """The document's recursion for one sample, line by line: dL/dW [n, m] and dL/db [n] of each layer.
 
   Its delta^c is dL/da^{c-1}, the derivative at a layer's input; the delta of the paper, dL/dz, is
   the document's dL/db. Its a^l = sigma(z^l) holds for the last layer too, yhat = a^k.
@@ -53,13 +53,13 @@ def batch_gradients(layers: list[Layer], x: np.ndarray, y: np.ndarray) -> list[L
 
 
 def sample_gradients(layers: list[Layer], x: np.ndarray, y: np.ndarray) -> list[Layer]:
-  """`gradients` of every sample, stacked: dL/dW [B, n, m] and dL/db [B, n] a layer."""
+  """`gradients` of every sample, stacked: dL/dW [B, n, m] and dL/db [B, n] of each layer."""
   every = [gradients(layers, xs, ys) for xs, ys in zip(x, y)]
   return [(np.stack(dw), np.stack(db)) for dw, db in (zip(*layer) for layer in zip(*every))]
 
 
 def descent(layers: list[Layer], x, y, rate: float, steps: int) -> list[float]:
-  """The loss before every step of the same descent, all in NumPy."""
+  """The loss before every step of full-batch gradient descent, all in NumPy."""
   loss = []
   for _ in range(steps):
     outputs = x.T

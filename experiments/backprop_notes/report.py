@@ -1,4 +1,4 @@
-"""The notes' files: gradients compared a layer, how far the two descents part, and both as a figure."""
+"""The experiment's files: gradients compared by layer, losses of both descents compared, and a figure of both."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from qnn_jax.reports.rows import Row, csv_text, markdown_table
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """results.csv, a line a training step; backprop_notes.md and .csv, a line a layer; and the figure.
+  """results.csv with a line per training step, backprop_notes.md and .csv with a line per layer, and the figure.
 
   With several seeds the lines begin with the seed.
   """
@@ -30,7 +30,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def steps_of(row: RunRow) -> list[Row]:
-  """The loss before every step, and the document's as far as it went."""
+  """Our loss before every step, and the document's for its shorter descent."""
   document = row["loss_document"]
   return [
     {"step": i, "loss": loss, "loss_document": document[i] if i < len(document) else None}
@@ -39,7 +39,7 @@ def steps_of(row: RunRow) -> list[Row]:
 
 
 def agreement(config: ml_collections.ConfigDict, row: RunRow) -> list[Row]:
-  """A line a layer, at the start and at the end."""
+  """One line per layer, at the start and at the end of training."""
   sizes = config.sizes
   return [
     {"when": when, "layer": i + 1, "shape": f"{sizes[i + 1]}x{sizes[i]}"}
@@ -58,7 +58,7 @@ def _csv(lines):
 
 
 def markdown(table: Sequence[Row], rows: Sequence[RunRow]) -> str:
-  """Gradient agreement a layer, and how far the two descents part."""
+  """The agreement of gradients in each layer, and of the two descents' losses."""
   heads = {key: key.replace("_", " ") for key in table[0]}
   each = [_descents(row) for row in rows]
   if len(rows) > 1:
@@ -90,15 +90,15 @@ def _descents(row: RunRow) -> str:
 def draw(
   config: ml_collections.ConfigDict, rows: Sequence[RunRow], layers: Sequence[Row]
 ) -> Figure:
-  """The training curves by both, and the agreement a layer: of several seeds the worst."""
+  """The training curves of both, and the agreement in each layer: that of the worst seed."""
   seeds = "one start" if len(rows) == 1 else f"each of {len(rows)} starts"
   figure, axes = panels.figure_with_panels(
     "Backpropagation by the document and by JAX",
     f"A {'-'.join(map(str, config.sizes))} sigmoid network with the half squared error, full-batch "
     f"descent from {seeds}",
-    ["training loss", "largest difference of gradients, relative"],
+    ["training loss", "largest relative difference of gradients"],
   )
-  # None, in a record, is what was not finite.
+  # A record holds None for what was not finite.
   for row in rows:
     loss = np.array(row["loss"], float)
     axes[0].plot(range(1, len(loss) + 1), loss, color=panels.BLUE)

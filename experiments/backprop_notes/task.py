@@ -1,4 +1,7 @@
-"""The notes' runs: one descent by this package, a stretch of it by the document, gradients compared at both ends."""
+"""The runs: a gradient descent by this package and its first steps by the document's recursion.
+
+Gradients are compared at the start and at the end.
+"""
 
 import functools
 import itertools
@@ -22,8 +25,8 @@ from qnn_jax.sweeps.task import Event, Task
 
 AGREEMENT = ("largest_dW", "difference_dW", "difference_db")
 
-_DOCUMENT_EPOCHS = 100  # of the document's own descent, sample by sample in Python
-_STRETCH = 2000  # epochs of one call
+_DOCUMENT_EPOCHS = 100  # of the document's descent, which goes sample by sample in Python
+_STRETCH = 2000  # epochs in one call of the compiled program
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -32,7 +35,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.whole(config, "grid", "epochs", "seeds")
   checks.number(config, "learning_rate", above=0)
   numbers = sum((1.0 + n) * m for n, m in itertools.pairwise(config.sizes))
-  # The document's gradients of every sample, in float64, and as many to take their means.
+  # The document's gradients of every sample in float64, and the same again while their means are computed.
   checks.memory(
     24.0 * (config.grid**2 + 2) * (numbers + config.sizes[0]),
     f"grid = {config.grid:,} with sizes = {tuple(config.sizes)}",
@@ -50,7 +53,7 @@ def check_sizes(sizes: Sequence[int]) -> None:
 
 
 def network(params: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
-  """The same network in this package: kernels [m, n], the transposes of the document's W."""
+  """The document's network in this package: kernels [m, n] are the transposes of the document's W."""
   for kernel, bias in params:
     x = jax.nn.sigmoid(ops.affine(x, kernel, bias))
   return x
@@ -67,30 +70,30 @@ def as_params(layers: list[Layer], dtype=jnp.float32) -> list[tuple[jax.Array, j
 
 
 def as_layers(params) -> list[Layer]:
-  """`as_params` undone, in float64."""
+  """The inverse of `as_params`, in float64."""
   return [(np.asarray(kernel, float).T, np.asarray(bias, float)) for kernel, bias in params]
 
 
 def start(sizes: Sequence[int], seed: int) -> list[Layer]:
-  """Weights N(0, 4 / inputs), wide enough for sigmoids to start in different places."""
+  """Weights from N(0, 4 / inputs), wide enough for the sigmoid neurons to differ at the start."""
   rng = np.random.default_rng(seed)
   pairs = itertools.pairwise(sizes)
   return [(rng.normal(size=(n, m)) * 2 / np.sqrt(m), rng.normal(size=n)) for m, n in pairs]
 
 
 def samples(sizes: Sequence[int], grid: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-  """x [B, inputs] on a grid over [-1, 1] (or random, if it is not two inputs), y in [0.1, 0.9]."""
+  """x [B, inputs] on a grid over [-1, 1]^2 (random unless there are two inputs), and y in [0.1, 0.9]."""
   if sizes[0] == 2:
     side = np.linspace(-1, 1, grid)
     x = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
   else:
     x = np.random.default_rng(seed).uniform(-1, 1, (grid**2, sizes[0]))
-  # The product of the inputs, put where a sigmoid output can reach it.
+  # The product of the inputs, scaled to values that a sigmoid output can reach.
   return x, np.repeat(0.5 + 0.4 * x.prod(1, keepdims=True), sizes[-1], 1)
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains by the package, and a stretch of the same descent by the document, from one start."""
+  """Trains with this package, and for the first steps also with the document's recursion, from the same start."""
   for point in group.points:
     yield from _run(point, job, group.cost / len(group.points))
 
@@ -117,7 +120,7 @@ def _run(point: Point, job: Job, cost: float):
 
 @functools.partial(jax.jit, static_argnames=("rate", "epochs"))
 def descend(params, x, y, rate: float, epochs: int):
-  """Full-batch gradient descent: the last parameters and the loss before every epoch's step."""
+  """Full-batch gradient descent: the final parameters, and the loss before every step."""
 
   def step(params, _):
     loss, grads = jax.value_and_grad(mean_loss)(params, x, y)
@@ -135,11 +138,11 @@ def gradients(params, x, y):
 def compare(when: str, layers: list[Layer], x: np.ndarray, y: np.ndarray):
   """The largest difference of the two mean gradients in each layer, relative to its terms.
 
-  The terms are the samples' gradients: near a minimum they cancel, and the mean that is left is
-  much smaller than what was rounded on the way. So the scale is the terms' largest mean magnitude.
+  The terms are the samples' gradients. Near a minimum they cancel, and their mean is much smaller than the
+  rounding errors of the terms. So we divide by the largest mean magnitude of the terms.
 
   Returns:
-    For `yield from`: metric -> a value a layer, of each of `AGREEMENT`, its name ending in `when`.
+    For `yield from`: metric -> one value per layer, for each of `AGREEMENT`, with a name that ends in `when`.
   """
   ours = yield from compiling.call(gradients, as_params(layers), x, y)
   columns: dict[str, list[float]] = {f"{name}_{when}": [] for name in AGREEMENT}
@@ -155,12 +158,12 @@ def compare(when: str, layers: list[Layer], x: np.ndarray, y: np.ndarray):
 
 
 def relative_difference(ours: np.ndarray, terms: np.ndarray) -> float:
-  """Largest |ours - mean of terms| as a part of the terms' largest mean magnitude."""
+  """Largest |ours - mean of terms|, divided by the largest mean magnitude of the terms."""
   return float(np.abs(ours - terms.mean(0)).max() / np.abs(terms).mean(0).max())
 
 
 def kept(sizes: Sequence[int], params) -> dict[str, Any]:
-  """`params` and `network` of a row. The module gives z of the last layer, the sigmoid left to a loss."""
+  """`params` and `network` of a row. The module returns z of the last layer, without the sigmoid."""
   layers = [{"kernel": kernel, "bias": bias} for kernel, bias in params]
   inputs, *hidden, outputs = sizes
   if not hidden:

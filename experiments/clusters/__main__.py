@@ -1,4 +1,4 @@
-"""Six clusters with a single layer: Table 3, Fig. 2. What it does and costs: configs/clusters.py.
+"""Six clusters with a single layer: Table 3, Fig. 2. configs/clusters.py describes the experiment.
 
 python -m experiments.clusters --config=configs/clusters.py[:smoke] --workdir=DIR
 """

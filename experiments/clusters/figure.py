@@ -1,4 +1,4 @@
-"""Fig. 2: the six clusters and the boundary of each one's neuron."""
+"""Fig. 2: the six clusters and the decision boundary of each cluster's neuron."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from qnn_jax.reports import boundaries
 
-# Okabe and Ito's colours, told apart with any colour vision, and a marker each for grey print.
+# Okabe and Ito's colours, which readers with any colour vision can distinguish, and one marker each for grey print.
 COLOURS = ("#D55E00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#0072B2")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 def clusters_figure(
   x: np.ndarray, y: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], subtitle: str
 ) -> Figure:
-  """Fig. 2: a panel a layer; each class and its neuron's boundary in one colour.
+  """Fig. 2: one panel per layer; each class and the boundary of its neuron have the same colour.
 
   Args:
     x: [N, 2].
@@ -46,12 +46,12 @@ def clusters_figure(
     boundaries.plane(ax, (-22, 6), (-7.5, 17.5))
     for c in classes:
       points = x[y == c]
-      # Drawn as part of the image, whatever the format: thousands of markers make no good vectors.
+      # Rasterised in every format, because thousands of markers make a vector file too large.
       ax.scatter(
         *points.T, s=5, c=COLOURS[c], marker=MARKERS[c], linewidths=0, alpha=0.55, rasterized=True
       )
       boundaries.draw_boundary(ax, theta[:, c], COLOURS[c])
-      # Each class is named where it lies: no reader needs the colour to match it to its curve.
+      # Each class is labelled at its place, so that no reader needs the colour to find its boundary.
       ax.annotate(
         str(c + 1), points.mean(0), ha="center", va="center", fontsize=10, weight="bold",
         color=COLOURS[c], bbox={"boxstyle": "circle,pad=0.2", "fc": "white", "ec": COLOURS[c]},

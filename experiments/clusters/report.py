@@ -1,4 +1,4 @@
-"""Table 3's and Fig. 2's files: accuracies by seed beside the paper's, the boundaries' kinds, one seed drawn."""
+"""Files of Table 3 and Fig. 2: accuracies by seed and the paper's, kinds of boundaries, and a figure of one seed."""
 
 import collections
 import statistics
@@ -27,7 +27,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def summary_csv(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> str:
-  """A line a model: its seeds, and mean and worst of both measures, beside the paper's figure."""
+  """One line per model: the number of seeds, mean and worst of both measures, and the paper's figure."""
   lines = [
     ("model", "seeds", "accuracy", "worst", "all_right", "all_right_worst", "paper_accuracy")
   ]
@@ -42,13 +42,13 @@ def summary_csv(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> st
 
 
 def _exact(config, percent):
-  # Rows are rounded to 4 digits; of a number of pairs that is undone, so that means are rounded once.
+  # Rows are rounded to 4 digits. We undo this with the number of pairs, so that means are rounded only once.
   pairs = CLASSES * config.test_pairs
   return 100 * round(percent * pairs / 100) / pairs
 
 
 def markdown(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> str:
-  """The table: a row a seed, the layers, both measures; and what it means."""
+  """The table, with one row per seed and both measures of each layer, and its explanation."""
   by_key = {(row["model"], row["seed"]): row for row in rows}
   models = config.models
   kinds = collections.Counter(k for row in rows if row["model"] == "qnn" for k in row["kinds"])
@@ -86,13 +86,13 @@ def markdown(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> str:
 
 
 def figure(config: ml_collections.ConfigDict, rows: Sequence[RunRow]):
-  """Fig. 2 of the first seed, the models that have it side by side."""
+  """Fig. 2 for the first seed: the models that have finished it, side by side."""
   seed = min(row["seed"] for row in rows)
   data = make_clusters(seed, config.train_pairs, config.test_pairs)
   layers = [
     (
       f"{NAMES[row['model']].capitalize()}: all six right on {_cell(row, 'all_right')} %",
-      np.array(row["theta"], np.float64),  # None, in a record, is what was not finite
+      np.array(row["theta"], np.float64),  # a record holds None for what was not finite
     )
     for row in rows
     if row["seed"] == seed

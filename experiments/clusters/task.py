@@ -1,4 +1,4 @@
-"""Fig. 2's runs: a layer of six neurons on six clusters, all seeds of a model side by side as lanes."""
+"""Fig. 2's runs: a layer of six neurons on six clusters. All seeds of a model train side by side as lanes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,12 +18,15 @@ from qnn_jax.sweeps.possible import NUMBER, PERCENT, SEED, Possible, list_of, or
 from qnn_jax.sweeps.task import Event, Task
 from qnn_jax.training import devices, logistic
 
-FEATURES = {"qnn": 6, "ann": 3}  # of `logistic.features`: an ordinary neuron has no M(x)
+FEATURES = {
+  "qnn": 6,
+  "ann": 3,
+}  # how many of `logistic.features` are used: an ordinary neuron has no M(x)
 
-_STRETCHES = 10  # a training is told of, and kept, so often
-_MOST_SEEDS = 64  # of one program on a device, whose samples' features take 20 MB a seed
+_STRETCHES = 10  # progress reports and checkpoints of a training
+_MOST_SEEDS = 64  # in one program on a device; the features of a seed's samples take 20 MB
 
-# Steps of a program from which a process of its own pays: some seconds.
+# A worker process of its own pays from this number of steps, some seconds of work.
 _STEPS_A_WORKER = 10_000_000
 
 
@@ -37,14 +40,14 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.number(config, "learning_rate", above=0)
   checks.number(config, "init_scale", least=0)
   checks.choice("init", config.init, STARTS)
-  # A pair's draws in float64 and its features and targets in float32, with a copy of each.
+  # For each pair: its draws in float64, its features and targets in float32, and a copy of each.
   for name in ("train_pairs", "test_pairs"):
     bytes_needed = 150.0 * CLASSES * config[name] * min(config.seeds, _MOST_SEEDS * devices.count())
     checks.memory(bytes_needed, f"{name} = {config[name]:,}")
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """The seeds of a model together, the quadratic layers first; in parts if there are too few models."""
+  """The seeds of a model together, quadratic layers first; divided if there are fewer models than `parts`."""
   key = lambda point: (point.fields, point["model"])
   found = [
     _group(part) for part in alike_in_parts(missing, parts, key, _MOST_SEEDS * devices.count())
@@ -66,7 +69,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   first = group.points[0]
   epochs, features = first["epochs"], FEATURES[first["model"]]
   data = [make_clusters(p["seed"], p["train_pairs"], p["test_pairs"]) for p in group.points]
-  # Samples first, then features, so that a step reads one short row: [N, F, seeds, 1].
+  # The sample axis comes first, then features, so that a step reads one short row: [N, F, seeds, 1].
   phi = np.stack([logistic.features(jnp.asarray(d.train_x))[:, :features] for d in data], axis=-1)
   labels = np.stack([d.train_y for d in data], axis=1)
   targets = devices.put(np.eye(CLASSES, dtype=np.float32)[labels], 1)
@@ -95,23 +98,23 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 
 @jax.jit
 def _sgd(theta, inputs, targets, rate, epochs):
-  """`logistic.sgd` with the seeds' axis over all devices."""
+  """`logistic.sgd` with the seed axis divided among all devices."""
   spread = devices.over_runs(logistic.sgd, (1, 2, 1, None, None), 1)
   return spread(theta, inputs, targets, rate, epochs)
 
 
 def start_of(point: Point) -> np.ndarray:
-  """theta [F, CLASSES] that a point starts from; both models share b and w."""
+  """The initial theta [F, CLASSES] of a point. Both models start from the same b and w."""
   drawn = logistic.start(point["seed"], 2, CLASSES, point["init"], point["init_scale"])
   return np.asarray(drawn)[: FEATURES[point["model"]]]
 
 
 def evaluate(point: Point, theta: np.ndarray, data: Clusters, job: Job) -> Row:
-  """The row of theta [F, CLASSES] on the test data.
+  """The row of theta [F, CLASSES], measured on the test data.
 
-  Its metrics: `accuracy`, percent of test pairs whose own neuron has the largest output; `all_right`,
-  percent on which all six neurons are on the right side of 1/2; `kinds` of the six boundaries, see
-  `quadric_kind`; and theta.
+  Its metrics are: `accuracy`, the percentage of test pairs for which the neuron of their class has the largest
+  output; `all_right`, the percentage for which all six neurons are on the right side of 1/2; `kinds`, those of the
+  six boundaries (see `quadric_kind`); and `theta`.
   """
   row = Row(point, _metrics(point["model"], theta, data) | {"theta": theta.tolist()})
   if not np.isfinite(theta).all():
@@ -146,7 +149,7 @@ def _metrics(model, theta, data):
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
-  """A process for each model, side by side: one program keeps one core."""
+  """One worker process per model, because one program keeps one core busy."""
   programs = {
     (point.fields, point["model"]): point["epochs"] * CLASSES * point["train_pairs"]
     for point in wanted

@@ -1,4 +1,4 @@
-"""What ANN, QNN and RPQNN layers cost: Tables 1 and 2. What it does and costs: configs/complexity.py.
+"""What ANN, QNN and RPQNN layers cost: Tables 1 and 2. configs/complexity.py describes the experiment.
 
 python -m experiments.complexity --config=configs/complexity.py[:smoke] --workdir=DIR
 """

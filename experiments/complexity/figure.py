@@ -1,4 +1,4 @@
-"""Multiplications and bytes of a training step over the layer's size, by formula and by count."""
+"""Multiplications and bytes of a training step, by the size of the layer: counts and formulas."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,27 @@ from qnn_jax.reports import panels
 
 
 def allocated(row: RunRow) -> int:
-  """Bytes that XLA allocates for the program of a row."""
+  """The bytes that XLA allocates for the program of a row."""
   return row["bytes_kept"] + row["bytes_scratch"]
 
 
 def square_steps(rows: Sequence[RunRow]) -> list[RunRow]:
-  """The training steps of square layers, small ones first: what `draw` shows."""
+  """The training steps of square layers, small layers first. These are what `draw` shows."""
   steps = [row for row in rows if row["phase"] == "step" and row["n"] == row["m"]]
   return sorted(steps, key=lambda row: row["n"])
 
 
 def draw(rows: Sequence[RunRow]) -> Figure:
-  """Multiplications and bytes of a training step over n, square layers, with the paper's orders.
+  """Multiplications and bytes of a training step of square layers over n, with the paper's orders.
 
-  Every model must have one.
+  Every model must have at least one square layer.
   """
   steps = square_steps(rows)
   n = list(dict.fromkeys(row["n"] for row in steps))
   figure, axes = panels.figure_with_panels(
     "What a quadratic layer costs",
-    "One training step of a layer with n inputs and n neurons, one sample: counted in the program "
-    "that XLA compiles, and by the paper's formulas",
+    "One training step of a layer with n inputs and n neurons on one sample: counts from the program "
+    "that XLA compiles, and the paper's formulas",
     ["multiplications", "bytes"],
   )
   for ax, formula, count in zip(axes, ("formula", "bytes_formula"), (None, allocated)):
@@ -58,7 +58,7 @@ def draw(rows: Sequence[RunRow]) -> Figure:
 
 
 def _orders(ax, n, steps, formula) -> None:
-  # Pure powers through the formulas' first points, a factor off so that they hide no line.
+  # Pure powers through the first points of the formulas, shifted by a factor so that they hide no line.
   for kind, order, factor in (("ann", 2, 0.4), ("qnn", 3, 6.0)):
     start = factor * next(row[formula] for row in steps if row["model"] == kind)
     ends = [start * (size / n[0]) ** order for size in n]

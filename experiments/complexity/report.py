@@ -1,4 +1,4 @@
-"""Tables 1 and 2 and (67) to (70): what the layers cost by formula and by count, and why the two differ."""
+"""Tables 1 and 2 and (67) to (70): the cost of layers by formula and by count, and why the two differ."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ transposed matrix for the RPQNN. Table 2 in turn counts V twice.
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """complexity.md, complexity.csv, and the figure if there are square layers to draw."""
+  """complexity.md, complexity.csv, and the figure if there are square layers."""
   text = markdown(config, rows)
   table = csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)])
   drawn = {row["model"] for row in square_steps(rows)} >= set(OPS)
@@ -51,7 +51,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def markdown(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> str:
-  """The tables, and why formula and count differ."""
+  """The tables, and the reasons why formula and count differ."""
   head, largest = tuple(config.head), max(config.sizes)
   shown = [row for row in rows if (row["n"], row["m"]) in (head, (largest, largest))]
   chosen = [dict(row) | {"ratio": row["counted"] / row["formula"]} for row in shown]
@@ -61,7 +61,7 @@ def markdown(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> str:
   steps = [row for row in chosen if row["phase"] == "step"]
   affine = {(row["n"], row["m"]): row for row in steps if row["model"] == "ann"}
   for row in steps:
-    ann = affine.get((row["n"], row["m"]))  # missing, perhaps, before all is finished
+    ann = affine.get((row["n"], row["m"]))  # may be missing while the sweep is unfinished
     row["excess"] = allocated(row) - allocated(ann) if ann else None
     row["excess_formula"] = row["bytes_formula"] - ann["bytes_formula"] if ann else None
   memory = {"bytes_kept": "kept", "bytes_scratch": "scratch", "excess": "excess over ann"}

@@ -1,4 +1,4 @@
-"""What layers cost: their phases compiled for CPU, and the compiled programs counted. Nothing is run."""
+"""The cost of layers: compiles their phases for CPU and counts the compiled programs. Nothing is run."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +20,15 @@ from qnn_jax.sweeps.task import Event, Task
 PHASES = ("forward", "backward", "update")
 METRICS = ("formula", "counted", "flops", "bytes_formula", "bytes_kept", "bytes_scratch")
 
-# Layers that one process compiles in about the time in which another starts.
+# The number of layers that one process compiles in about the time that another process takes to start.
 _LAYERS_A_WORKER = 8
 
 
 def quadratic_as_printed(x, q, kernel, bias):
   """`ops.quadratic` of one sample by V = A Q of (44) at every size.
 
-  Large layers take Q in tiles (ops/_tiles.py): quicker, but what is counted would be the tiles'.
+  For large layers `ops.quadratic` splits Q into tiles (ops/_tiles.py). That is faster, but we would count the
+  operations of the tiles.
   """
   plan = _quadratic.Plan(tiled=False)
   return _quadratic.by_closed_form(plan, x[None], q, kernel, bias)[0]
@@ -52,7 +53,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not enough(config[name]):
       raise InputError(f"{name} must be {what}, got {tuple(config[name])}")
   checks.number(config, "learning_rate", above=0)
-  # Nothing is run, but what is counted shall be a program that could be.
+  # Nothing is run, but we count only programs that could run in the memory of this machine.
   for name, shapes in (("sizes", [(n, n) for n in config.sizes]), ("head", [config.head])):
     for n, m in shapes:
       needed = 4.0 * (complexity.ann_memory(n, m) + complexity.extra_memory("qnn", n, m))
@@ -60,7 +61,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-  """A point a layer, model and phase; the phase `step` is all three in one program."""
+  """One point per layer, model and phase. The phase `step` has all three others in one program."""
   for n, m in [tuple(config.head), *((n, n) for n in config.sizes)]:
     for model in OPS:
       for phase in (*PHASES, "step"):
@@ -68,7 +69,7 @@ def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """A group a layer and model: its phases share what comes before compiling."""
+  """One group per layer and model: its phases share the work before compilation."""
   layers: dict[Point, list[Point]] = {}
   for point in missing:
     layers.setdefault(point.without("phase"), []).append(point)
@@ -76,12 +77,12 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Compiles the phases of one layer, which is all the work there is, and counts them."""
+  """Compiles the phases of one layer and counts their programs."""
   first = group.points[0]
   kind, n, m = first["model"], first["n"], first["m"]
   formula = complexity.layer(kind, n, m)
   expected = dict(zip(PHASES, formula), step=sum(formula))
-  # The counts are of programs for CPU, also where there is an accelerator: see complexity.py.
+  # The counts are those of CPU programs, even on a machine with an accelerator: see complexity.py.
   with jax.default_device(jax.devices("cpu")[0]):
     phases = tuple(point["phase"] for point in group.points)
     compiled = compile_phases(kind, n, m, first["learning_rate"], phases)
@@ -105,7 +106,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 def compile_phases(
   kind: str, n: int, m: int, rate: float, phases: Sequence[str] = (*PHASES, "step")
 ) -> dict[str, jax.stages.Compiled]:
-  """The phases of a layer, 'step' all three in one, for shapes only: no array is made."""
+  """The phases of a layer, with shapes as arguments: no array is made. 'step' has all three in one."""
   op, f32 = OPS[kind], jnp.float32
   a, z = jax.ShapeDtypeStruct((n,), f32), jax.ShapeDtypeStruct((m,), f32)
   affine = (jax.ShapeDtypeStruct((n, m), f32), z)
@@ -113,7 +114,7 @@ def compile_phases(
   params = (*extra[kind], *affine)
 
   def forward(params, a):
-    return jax.vjp(op, a, *params)  # z and, in pullback, what is cached for backpropagation
+    return jax.vjp(op, a, *params)  # z, and in `pullback` what is cached for backpropagation
 
   def backward(pullback, delta, slope):
     return slope * pullback(delta)[0]  # slope is g'(z^{l-1})
@@ -136,7 +137,7 @@ def compile_phases(
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
-  """A process for every few layers."""
+  """One worker process for every few layers."""
   layers = len({point.without("phase") for point in wanted})
   return min(cores, math.ceil(layers / _LAYERS_A_WORKER))
 

@@ -1,4 +1,4 @@
-"""Three quadratic layers in a row, from a naive start and from a stable one.
+"""Three quadratic layers in a row, trained from a naive and from a stable initialisation.
 
 python -m experiments.deep_quadratic --config=configs/deep_quadratic.py[:smoke] --workdir=DIR
 """

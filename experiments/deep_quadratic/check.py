@@ -1,4 +1,4 @@
-"""What the configuration of deep_quadratic must be."""
+"""Checks the configuration of deep_quadratic."""
 
 import math
 
@@ -35,9 +35,9 @@ def _memory(config, inputs, classes):
   inputs = lambda n: n + 1 + (packed_size(n) if quadratic else 0)  # of a neuron
   parameters = sum(m * inputs(n) for n, m in zip(sizes, sizes[1:]))
   lanes = min(LANES_AT_ONCE, config.seeds)
-  # Parameters, momentum, gradients and steps; Q in full as it is drawn; a batch's products of two inputs.
+  # Parameters, momentum, gradients and updates; the full Q while it is drawn; products of inputs for a batch.
   held = 8.0 * 4 * parameters + 4.0 * 4 * config.batch_size * sum(map(inputs, sizes))
-  # A loss a step, and the copy that goes into a checkpoint.
+  # One loss per step, and the copy that goes into a checkpoint.
   held += 4.0 * 4 * config.epochs * (config.train_size // config.batch_size)
   of_tests = 4.0 * config.test_size * max(map(inputs, sizes))
   what = f"hidden = {tuple(config.hidden)} with epochs = {config.epochs:,}"

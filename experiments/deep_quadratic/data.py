@@ -1,4 +1,4 @@
-"""Images of at most 7 x 7 pixels: so small that three quadratic layers train in seconds."""
+"""Images reduced to at most 7 x 7 pixels, so that three quadratic layers train in seconds."""
 
 import functools
 from typing import NamedTuple
@@ -11,12 +11,12 @@ SIDE = 7  # of a picture at most, once it is shrunk
 
 
 class Small(NamedTuple):
-  """What the networks see.
+  """The training and test data.
 
   Attributes:
-    x, y: [N, n] in [0, 1], and one-hot [N, classes]; for MNIST n is 49.
+    x, y: inputs [N, n] in [0, 1] and one-hot targets [N, classes]; for MNIST n is 49.
     test_x, test_labels: [T, n] and [T].
-    constant: the loss of the best constant output on the training samples.
+    constant: the training loss of the best constant output.
   """
 
   x: np.ndarray
@@ -28,7 +28,7 @@ class Small(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def small_data(name: str, data_dir: str, train_size: int, test_size: int) -> Small:
-  """The first images of each kind, shrunk; kept for the next group of the process."""
+  """The first training and test images, reduced; cached for the next group of the process."""
   data = load_dataset(name, data_dir or None)
   y = np.eye(data.classes, dtype=np.float32)[data.train_labels[:train_size]]
   constant = float(((y - y.mean(0)) ** 2 / 2).sum(1).mean())
@@ -40,16 +40,16 @@ def small_data(name: str, data_dir: str, train_size: int, test_size: int) -> Sma
 
 
 def shrunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-  """A picture's (height, width, channels) once it is shrunk by a whole factor, to at most 7 x 7."""
+  """(height, width, channels) of an image reduced by a whole factor to at most 7 x 7 pixels."""
   factor = -(-max(shape[:2]) // SIDE)
   return shape[0] // factor, shape[1] // factor, shape[2]
 
 
 def shrink(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-  """uint8 [N, height width channels] -> [N, n]: the mean brightness of 4 x 4 pixels of MNIST's, in [0, 1].
+  """uint8 [N, height width channels] -> [N, n]: the mean brightness of squares of pixels, in [0, 1].
 
-  Of another data set it is that of so many that 7 x 7 or fewer are left; rows and columns that do not
-  fill the last of them are left out.
+  For MNIST a square has 4 x 4 pixels. For other data sets it is as large as necessary to leave at most 7 x 7
+  squares. Rows and columns that do not fill a square are dropped.
   """
   height, width, channels = shrunk(shape)
   factor = -(-max(shape[:2]) // SIDE)

@@ -1,4 +1,4 @@
-"""deep_quadratic's table and figure, from its rows alone."""
+"""deep_quadratic's table and figure, made from its rows."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ COLOURS = dict(
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """The table, and the picture of losses and accuracies."""
+  """The table, and the figure of losses and accuracies."""
   summary = summarize(rows)
   text = table(summary)
   lines = csv_text([list(summary[0]), *(line.values() for line in summary)])
@@ -29,7 +29,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def summarize(rows: Sequence[RunRow]) -> list[Row]:
-  """A row a variant; loss and accuracy over the seeds that did not diverge."""
+  """One row per variant, with loss and accuracy over the seeds that did not diverge."""
   summary = []
   for name in dict.fromkeys(row["variant"] for row in rows):
     mine = [row for row in rows if row["variant"] == name]
@@ -69,17 +69,17 @@ constant. Losses are medians, accuracy (percent, test set) is the mean over seed
 
 
 def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
-  """Loss over steps, a line a seed, and the test accuracies."""
+  """Loss over steps, one line per seed, and the test accuracies."""
   sizes = "-".join(map(str, config.hidden))
   count = {1: "One quadratic layer", 2: "Two quadratic layers", 3: "Three quadratic layers"}
   depth = len(config.hidden) + 1
   figure, axes = panels.figure_with_panels(
-    f"{count.get(depth, f'{depth} quadratic layers')}: start and rate decide",
+    f"{count.get(depth, f'{depth} quadratic layers')}: the start and the learning rate decide",
     f"Hidden layers {sizes} on {config.dataset.upper()} at {SIDE} x {SIDE} pixels or fewer, {config.seeds} seeds. Naive: Q from N(0, "
-    f"{config.init_scale**2:g}) at the common rate {config.learning_rate:g}. Stable: Q from zero at "
-    f"a rate of its own, {config.quadratic_learning_rate:g}. A cross: not finite from here on; "
-    "losses above 10⁶ are drawn there.",
-    ["training loss, a line a seed", "test accuracy, a dot a seed"],
+    f"{config.init_scale**2:g}), learning rate {config.learning_rate:g} as for all parameters. Stable: Q from "
+    f"zero, its own learning rate {config.quadratic_learning_rate:g}. A cross marks where a run diverged. Losses "
+    "above 10⁶ are drawn at 10⁶.",
+    ["training loss, one line per seed", "test accuracy, one dot per seed"],
     width=4.6,
     height=3.3,
   )
@@ -88,7 +88,7 @@ def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
   _draw_accuracies(axes[1], rows, names)
   handles = [Line2D([], [], color=COLOURS[name], linewidth=2) for name in names]
   handles.append(Line2D([], [], color=panels.GREY, linewidth=1, linestyle=":"))
-  panels.legend_below(figure, handles, [*names, "a constant"])
+  panels.legend_below(figure, handles, [*names, "best constant output"])
   return figure
 
 

@@ -1,4 +1,4 @@
-"""deep_quadratic's runs: a variant and a seed; the seeds of a variant train side by side."""
+"""deep_quadratic's runs, one per variant and seed. The seeds of a variant train side by side."""
 
 import functools
 import itertools
@@ -28,12 +28,12 @@ AXES = {"variants": "variant", "seeds": "seed"}
 
 
 class Variant(NamedTuple):
-  """How a network starts and learns.
+  """How a network is initialised and trained.
 
   Attributes:
-    kind: of every layer.
+    kind: the kind of every layer.
     zero_start: whether Q starts at zero.
-    own_rate: whether Q has a rate of its own.
+    own_rate: whether Q has a learning rate of its own.
   """
 
   kind: str
@@ -49,15 +49,16 @@ VARIANTS = {
   "plain network": Variant("ann", True, False),
 }
 
-# More seeds of a device in one program are not faster a seed on a CPU; and rows come as a group ends.
+# On a CPU more seeds per device in one program do not reduce the time per seed, and they delay the first rows,
+# which are written when a group ends.
 LANES_AT_ONCE = 8
 
-# A seed of the quadratic networks takes so many times as long as one of the plain network.
+# How many times as long one seed of a quadratic network takes as one seed of the plain network.
 _QUADRATIC = 20
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """A variant's seeds together, in about `parts` groups of all variants."""
+  """Groups of seeds of one variant, about `parts` groups in all."""
   key = lambda point: (point.fields, point["variant"])
   found = []
   for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE * devices.count()):
@@ -70,17 +71,17 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
-  """The fastest number of processes: one a core, if their work is longer than their start."""
+  """The fastest number of processes: one per core, if their work takes longer than starting them."""
   costs = [group.cost for group in groups(wanted, 1)]
   return min(cores, len(wanted)) if sum(costs) > _A_WORKER else 1
 
 
-# In the unit of a group's cost: a few seconds, as starting and compiling take.
+# In the unit of a group's cost: the few seconds that starting and compiling take.
 _A_WORKER = 400_000
 
 
 def network_of(values: Mapping[str, Any], kind: str, ends: Ends) -> dict[str, Any]:
-  """The arguments of its `models.Classifier`: layers of one kind throughout."""
+  """The arguments of its `models.Classifier`; all layers are of one kind."""
   inputs, classes = ends
   hidden = tuple(values["hidden"])
   return {
@@ -91,7 +92,7 @@ def network_of(values: Mapping[str, Any], kind: str, ends: Ends) -> dict[str, An
 def make_network(
   values: Mapping[str, Any], kind: str, zero_start: bool, ends: Ends, rngs: nnx.Rngs
 ) -> models.Classifier:
-  """Layers of one kind throughout; their own start has Q zero, and the naive one draws Q."""
+  """A network with layers of one kind. Layers start with Q zero by default; the naive variant draws Q."""
   network: Any = models.Classifier(**network_of(values, kind, ends), rngs=rngs)
   if not zero_start:
     q_init = symmetrized(jax.nn.initializers.normal(values["init_scale"]))
@@ -101,13 +102,13 @@ def make_network(
 
 
 def _shape(values):
-  """What programs depend on, beside the variant; rates and momentum are values of a program."""
+  """What a program depends on, besides the variant. Rates and momentum are arguments of a program."""
   return tuple(values["hidden"]), values["batch_size"], values["init_scale"]
 
 
 @functools.lru_cache(maxsize=4)
 def program_of(kind: str, zero_start: bool, shape: tuple, ends: Ends) -> tuple[Program, Any]:
-  """(the training, the outputs), kept for the next group of the process."""
+  """(training program, output function), cached for the next group of the process."""
   hidden, batch_size, init_scale = shape
   values = {"hidden": hidden, "init_scale": init_scale}
   make_model = functools.partial(make_network, values, kind, zero_start, ends)
@@ -121,7 +122,7 @@ def program_of(kind: str, zero_start: bool, shape: tuple, ends: Ends) -> tuple[P
 
   predict = minibatch.make_predict(make_model)
 
-  # One seed after another: V of (44) is 48 x 48 numbers for each of 10,000 images.
+  # One seed at a time, because V of (44) has 48 x 48 numbers for each of 10,000 images.
   def outputs(trained, x):
     return jax.lax.map(lambda of_lane: predict(of_lane, x), trained)
 
@@ -129,7 +130,7 @@ def program_of(kind: str, zero_start: bool, shape: tuple, ends: Ends) -> tuple[P
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains a variant from the seeds of the group, a lane each."""
+  """Trains a variant with the seeds of the group, one lane per seed."""
   values = group.points[0].fields.values
   kind, zero_start, own_rate = VARIANTS[group.points[0]["variant"]]
   data = small_data(*(values[k] for k in ("dataset", "data_dir", "train_size", "test_size")))
@@ -163,7 +164,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 
 
 def metrics(loss: np.ndarray, epoch: int, diverged_at: int | None) -> dict[str, Any]:
-  """What the losses [steps] of a run tell, with so many steps an epoch."""
+  """A run's metrics from its losses [steps], given the number of steps per epoch."""
   finite = loss[np.isfinite(loss)]
   line = thinned(loss)
   return {
@@ -177,7 +178,7 @@ def metrics(loss: np.ndarray, epoch: int, diverged_at: int | None) -> dict[str, 
 
 
 def thinned(loss: np.ndarray) -> list[tuple[float, float]]:
-  """(step, mean loss) over about 60 stretches, each longer than the last; only what is finite."""
+  """(step, mean loss) of about 60 stretches of increasing length, up to the first loss that is not finite."""
   finite = loss[: np.argmin(np.isfinite(loss))] if not np.isfinite(loss).all() else loss
   edges = np.unique(np.geomspace(1, len(loss) + 1, 60).astype(int))
   edges = np.unique(np.append(edges[edges <= len(finite)], len(finite) + 1))

@@ -1,4 +1,4 @@
-"""eigenimages' table and its picture, from its rows alone."""
+"""eigenimages' table and figure, made from its rows."""
 
 import functools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from qnn_jax.reports.rows import Row, csv_text, markdown_table
 
 FOR, AGAINST = panels.ORANGE, panels.BLUE
 
-# Inches.
+# Sizes in inches.
 _PICTURE, _GAP, _NAME, _BAR, _CURVE, _TOP, _MARGIN = 0.92, 0.16, 0.55, 0.3, 4.2, 1.15, 0.25
 
 _READ = (
@@ -28,7 +28,7 @@ _READ = (
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """The eigenvalues, the accuracies with the leading eigenvectors alone, and the picture of the first seed."""
+  """The eigenvalues, the accuracies with only the leading eigenvectors, and the figure of the first seed."""
   good = [row for row in rows if row["status"] != "diverged"]
   lines = accuracies(good)
   columns = {name: name.replace("_", " ") for name in ("kept", "seed", "accuracy", "change")}
@@ -50,7 +50,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def eigenvalues(rows: Sequence[RunRow]) -> list[tuple[int, int, float, int]]:
-  """(class, place from 1, eigenvalue, seed) of all that is drawn, and of the other seeds."""
+  """(class, place from 1, eigenvalue, seed) for every leading eigenvector of every seed."""
   return [
     (k, place, value, row["seed"])
     for row in rows
@@ -60,7 +60,7 @@ def eigenvalues(rows: Sequence[RunRow]) -> list[tuple[int, int, float, int]]:
 
 
 def accuracies(rows: Sequence[RunRow]) -> list[Row]:
-  """A line a seed and number of eigenvectors."""
+  """One line per seed and number of eigenvectors."""
   lines: list[Row] = []
   for row in rows:
     counts = [*zip(row["kept"], row["accuracies"]), ("all", row["accuracy"])]
@@ -71,7 +71,7 @@ def accuracies(rows: Sequence[RunRow]) -> list[Row]:
 
 
 def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
-  """A row of images a class; beside them, how far the first few of them get."""
+  """One row of images per class; to the right, the accuracy by the number of eigenvectors."""
   values, vectors = np.asarray(row["values"]), np.asarray(row["vectors"])
   classes, places = values.shape
   line = _PICTURE + _BAR
@@ -104,7 +104,7 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
       x = _MARGIN + _NAME + place * (_PICTURE + _GAP)
       ax = axes(x, y, _PICTURE, _PICTURE)
       picture = vectors[k, place].reshape(row["shape"]).mean(-1)
-      # v and -v are the same: the one is drawn that is green in the middle, where the ink of an image is.
+      # v and -v are equivalent. We draw the one that is positive (green) in the middle, where a digit has ink.
       picture = picture * (-1 if (picture * middle).sum() < 0 else 1)
       most = np.abs(picture).max() or 1.0
       ax.imshow(picture, cmap="PRGn", vmin=-most, vmax=most, interpolation="nearest")
@@ -134,7 +134,7 @@ def draw(config: ml_collections.ConfigDict, row: RunRow) -> Figure:
 
 
 def _curve(ax, row):
-  """Accuracy over the number of eigenvectors kept."""
+  """Draws accuracy over the number of eigenvectors kept."""
   ax.set_title("How few are enough", fontsize=13, weight="bold", loc="left", pad=12)
   ax.axhline(row["accuracy"], color=panels.BLACK, linewidth=1, linestyle="--")
   ax.annotate(

@@ -1,4 +1,4 @@
-"""eigenimages' runs: a seed, trained as low_rank trains a single layer, and taken apart."""
+"""eigenimages' runs, one per seed: trains a single layer as low_rank does, and decomposes its Q."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,11 +20,11 @@ from qnn_jax.sweeps.trained import module_of
 
 AXES = {"seeds": "seed"}
 
-_DIGITS = 4  # decimals of what a row keeps of a vector of length 1
+_DIGITS = 4  # decimals that a row keeps of an eigenvector of length 1
 
 
 def _as_low_rank(config):
-  """The configuration that low_rank checks: its ranks are the numbers of eigenvectors."""
+  """The same configuration in the form that low_rank checks, with the numbers of eigenvectors as ranks."""
   ranks = tuple(sorted({config.places, *config.kept}))
   return ml_collections.ConfigDict(config.to_dict() | {"hidden": 0, "ranks": ranks})
 
@@ -37,18 +37,18 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-  """InputError if the data set cannot be read or is too small, or if more is asked for than it has pixels."""
+  """InputError if the data set cannot be read or is too small, or has fewer pixels than eigenvectors asked for."""
   low_rank.check_data(_as_low_rank(config))
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """A seed each."""
+  """One group per seed."""
   cost = lambda values: values["epochs"] * values["train_size"]
   return [Group((point,), cost=cost(point.fields.values), program="one") for point in missing]
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains a seed, takes the eigenvectors of its Q, and tests it with the leading ones alone."""
+  """Trains a seed, computes the eigenvectors of its Q, and tests it with only the leading ones."""
   point = group.points[0]
   values = point.fields.values
   model, diverged, test, network = yield from low_rank.train(group, job)

@@ -1,1 +1,1 @@
-"""Final layers of equal size beside each other, in an MLP and in a CNN."""
+"""Compares final layers of equal size, in an MLP and in a CNN."""

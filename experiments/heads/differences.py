@@ -1,4 +1,4 @@
-"""Heads against the first one, in pairs: the same seed has the same images in the same order."""
+"""Compares heads with the first one in pairs: with the same seed both see the same images in the same order."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,19 +13,20 @@ LEVEL = 0.95
 
 
 class Line(NamedTuple):
-  """A network, a head and a size.
+  """One line of the table: the results of a network with a head at a training size.
 
   Attributes:
-    network, head, train_size: which.
-    runs: that did not diverge.
-    diverged: that did.
+    network, head, train_size: identify the line.
+    runs: the number of runs that did not diverge.
+    diverged: the number of runs that diverged.
     accuracy, interval: mean over the seeds in percent, and the half width of its 95 % interval.
-    difference, difference_interval: of the paired differences to the first head, in points; None for that one.
-    p: two-sided, Student's t of the pairs.
-    adjusted: p by Holm's procedure over all lines of the table: at most 0.05 is a difference that chance gives
-      anywhere in such a table in one case out of twenty.
-    parameters: of the network.
-    step_ms, step_mb: medians of a step's time and of its memory.
+    difference, difference_interval: mean of the paired differences to the first head, in points, and the half
+      width of its 95 % interval; None for the first head.
+    p: two-sided p-value of the pairs, by Student's t.
+    adjusted: p adjusted by Holm's procedure over all lines of the table. If there are no differences at all, the
+      probability that any line of the table has an adjusted p of at most 0.05 is at most 5 %.
+    parameters: the number of parameters of the network.
+    step_ms, step_mb: medians of the time and the memory of a step.
   """
 
   network: str
@@ -45,7 +46,7 @@ class Line(NamedTuple):
 
 
 def lines(rows: Sequence[RunRow], first: str) -> list[Line]:
-  """A line for each network, size and head, in the order of the rows; `first` is what others differ from."""
+  """A line for each network, size and head, in the order of the rows; the other heads are compared with `first`."""
   keys = list(dict.fromkeys((row["network"], row["train_size"], row["head"]) for row in rows))
   accuracies = {
     key: {
@@ -92,7 +93,7 @@ def _half_width(values: Sequence[float]) -> float | None:
 
 
 def _holm(found: list[Line]) -> list[Line]:
-  """Holm (1979): the k-th smallest of m p-values times m - k + 1, and never below one before it."""
+  """Holm (1979): the k-th smallest of m p-values times m - k + 1, and never below a smaller p's result."""
   order = sorted((line.p, place) for place, line in enumerate(found) if line.p is not None)
   least = 0.0
   for rank, (p, place) in enumerate(order):

@@ -1,4 +1,4 @@
-"""heads' table and figure: accuracies, and differences to the first head by seed."""
+"""heads' table and figure: accuracies, and differences to the first head, seed by seed."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _TITLES = {"mlp": "MLP", "cnn": "CNN"}
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """A table a network, and their picture."""
+  """One table per network, and the figure."""
   found = lines(rows, config.heads[0])
   text = _markdown(config, found)
   table = csv_text([Line._fields, *found])
@@ -73,7 +73,7 @@ def _with_interval(value, interval, sign):
 
 
 def draw(config: ml_collections.ConfigDict, found: Sequence[Line]) -> Figure:
-  """Differences to the first head over the number of images, a panel a network."""
+  """Differences to the first head over the number of images, one panel per network."""
   first = heads.title(config.heads[0])
   networks = [n for n in config.networks if any(line.network == n for line in found)]
   figure, axes = panels.figure_with_panels(

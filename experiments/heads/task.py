@@ -1,4 +1,4 @@
-"""heads' runs: those of experiments.train, with a network, a head, a size and a seed as axes."""
+"""heads' runs: those of experiments.train, one per network, head, training size and seed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,14 +40,14 @@ def check_data(config: ml_collections.ConfigDict) -> None:
 
 
 def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-  """Every combination of the axes, the epochs that make up `steps`, and the network's rate."""
+  """Every combination of the axes, with the number of epochs that `steps` needs and the network's rate."""
   for values in TASK.all_combinations(config):
     an_epoch = values["train_size"] // config.batch_size
     if not an_epoch:
       raise InputError(
         f"train_sizes must be at least batch_size, {config.batch_size}, got {values['train_size']}"
       )
-    # A part of an epoch is a whole one: no run has fewer steps than another was promised.
+    # Rounded up to whole epochs, so that every run has at least `steps` steps.
     rate = config.learning_rates[list(config.networks).index(values["network"])]
     yield values | {"epochs": -(-config.steps // an_epoch), "learning_rate": rate}
 

@@ -1,4 +1,4 @@
-"""What the configuration of heavy_curve must be."""
+"""Checks the configuration of heavy_curve."""
 
 from collections.abc import Mapping
 
@@ -45,11 +45,11 @@ def _network(name, network):
 def _memory(config, name, network):
   lanes = min(LANES_AT_ONCE, len(config.learning_rates) * config.seeds)
   sizes = (1, *network["hidden"], 1)
-  # What the plainest layers hold comes first: the rest is only counted where this fits.
+  # First a lower bound, for plain layers: parameters are counted exactly only where this fits.
   checks.memory(24.0 * lanes * sum(n * m for n, m in zip(sizes, sizes[1:])), name)
-  # Parameters, Adam's two means of them, gradients and the steps; and their copies.
+  # Parameters, Adam's two moments, gradients and updates; and copies of all these.
   held = 8.0 * 4 * parameters(network)
-  # Activations of all points, and the products of two of them that a heavy layer takes, and back again.
+  # Activations for all points and the products of pairs that a Heavy layer forms, forward and backward.
   held += 4.0 * 4 * config.points * sum(n + packed_size(n) for n in sizes)
   held += 4.0 * 4 * config.epochs + 8.0 * 4 * GRID.size
   what = f"{name} with points = {config.points:,}, epochs = {config.epochs:,}"

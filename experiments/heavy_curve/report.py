@@ -1,4 +1,4 @@
-"""heavy_curve's table and figure, from its rows alone."""
+"""heavy_curve's table and figure, made from its rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ MARKERS = "oD^sPv"
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """The table, and the picture of fits, losses and errors."""
+  """The table, and the figure of fits, losses and errors."""
   summary = summarize(rows)
   text = table(summary)
   lines = csv_text([list(summary[0]), *(line.values() for line in summary)])
@@ -29,7 +29,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def summarize(rows: Sequence[RunRow]) -> list[Row]:
-  """A row a network and rate, over its seeds that did not diverge."""
+  """One row per network and rate, over the seeds that did not diverge."""
   summary = []
   for model, size, rate in dict.fromkeys((r["model"], r["parameters"], r["rate"]) for r in rows):
     mine = of(rows, model, rate)
@@ -84,11 +84,11 @@ def draw(
   figure, axes = panels.figure_with_panels(
     "Heavy layers fit a curve",
     f"{'Networks of equal size, ' * alike}{config.points} points with noise {config.noise:g}, "
-    f"{config.seeds} seeds. Left and middle: each at the rate with its lowest training error.",
+    f"{config.seeds} seeds. Left and middle: each network at the rate with its lowest training error.",
     [
       "fit of the median seed",
       "loss over steps, median and 80 % of seeds",
-      "test error, a dot a seed",
+      "test error, one dot per seed",
     ],
     width=3.9,
   )
@@ -106,7 +106,7 @@ def draw(
     axes[1].fill_between(steps, low, high, color=style["color"], alpha=0.16, linewidth=0)
     for j, rate in enumerate(rates):
       errors = _numbers([row["test_rmse"] for row in of(rows, name, rate)])
-      # Side by side a rate, and seeds spread a little, so that no dot hides another.
+      # Networks stand side by side at each rate, and seeds are spread a little, so that no dot hides another.
       place = j + 0.25 * (i - (len(names) - 1) / 2) + np.linspace(-0.07, 0.07, len(errors))
       marker = MARKERS[i % len(MARKERS)]
       axes[2].scatter(place, errors, s=16, color=style["color"], marker=marker, alpha=0.8)
@@ -114,7 +114,7 @@ def draw(
   axes[1].set(xlabel="step", ylabel="half squared error", xscale="log", yscale="log")
   axes[2].set(xlabel="rate", ylabel="root-mean-square error", yscale="log")
   axes[2].set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-  # Between two powers of ten only some values fit as labels, and those are read best as decimals.
+  # Between two powers of ten only some labels fit, and these are easiest to read as decimals.
   axes[2].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
   axes[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
   axes[2].yaxis.set_minor_locator(NullLocator())
@@ -129,18 +129,18 @@ def draw(
 
 
 def best_rate(name: str, summary: Sequence[Row]) -> float:
-  """The rate with the lowest median training error: chosen without a look at the clean curve."""
+  """The rate with the lowest median training error, chosen without using the clean curve."""
   rows = [row for row in summary if row["model"] == name]
   error = lambda row: np.inf if row["train_rmse_median"] is None else row["train_rmse_median"]
   return min(rows, key=error)["rate"]
 
 
 def median_run(rows: Sequence[RunRow]) -> RunRow:
-  """The run whose test error is the median, the lower one of two."""
-  order = np.argsort(_numbers([row["test_rmse"] for row in rows]))  # what is missing comes last
+  """The run whose test error is the median; with an even number of runs, the lower of the middle two."""
+  order = np.argsort(_numbers([row["test_rmse"] for row in rows]))  # missing values come last
   return rows[order[(len(rows) - 1) // 2]]
 
 
 def _numbers(values) -> np.ndarray:
-  """None, as records have what is not finite, as NaN."""
+  """The values with None, which records hold for what is not finite, replaced by NaN."""
   return np.array(values, float)

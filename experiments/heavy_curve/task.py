@@ -1,4 +1,4 @@
-"""heavy_curve's runs: a network, a rate and a seed; those of a network train side by side."""
+"""heavy_curve's runs, one per network, rate and seed. The runs of a network train side by side."""
 
 import functools
 import itertools
@@ -24,22 +24,23 @@ from qnn_jax.training import devices, minibatch
 
 AXES = {"networks": "model", "learning_rates": "rate", "seeds": "seed"}
 
-# Where fits are compared with the curve, and drawn.
+# The inputs at which fits are compared with the curve and drawn.
 GRID = np.linspace(-1, 1, 401, dtype=np.float32)
 
-# More lanes of a device in one program are not faster a lane on a CPU; and rows come as a group ends.
+# On a CPU more lanes per device in one program do not reduce the time per lane, and they delay the first rows,
+# which are written when a group ends.
 LANES_AT_ONCE = 32
 
 
 def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-  """Every run, each with its own network's description only, so that others may be added later."""
+  """Every run. A run holds only the description of its own network, so that networks may be added later."""
   networks = config.networks.to_dict()
   for name, rate, seed in itertools.product(networks, config.learning_rates, range(config.seeds)):
     yield {"model": name, "rate": rate, "seed": seed, "network": networks[name]}
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """A network's rates and seeds together, in about `parts` groups of them all."""
+  """Groups of rates and seeds of one network, about `parts` groups in all."""
   key = lambda point: (point.fields, point["model"])
   found = []
   for part in alike_in_parts(missing, parts, key, LANES_AT_ONCE * devices.count()):
@@ -50,12 +51,12 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
-  """The fastest number of processes: one a core, if their work is longer than their start."""
+  """The fastest number of processes: one per core, if their work takes longer than starting them."""
   work = sum(p["epochs"] * p["points"] for p in wanted)
   return cores if work > _A_WORKER else 1
 
 
-# Epochs times points: a few seconds, as starting and compiling take.
+# Epochs times points that take as long as starting and compiling, a few seconds.
 _A_WORKER = 10_000_000
 
 
@@ -72,7 +73,7 @@ def training_points(count: int, noise: float, data_seed: int) -> tuple[np.ndarra
 
 
 def network_of(description: Mapping[str, Any]) -> dict[str, Any]:
-  """The arguments of its `models.Classifier`: one input, one linear output, between them what is described."""
+  """The arguments of its `models.Classifier`: one input, the described layers, and one linear output."""
   *hidden_kinds, head = description["kinds"]
   hidden = tuple(description["hidden"])
   return {
@@ -81,19 +82,19 @@ def network_of(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_network(description: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.Module:
-  """The network, as it starts."""
+  """The network with its initial parameters."""
   return models.Classifier(**network_of(description), rngs=rngs)
 
 
 def parameters(description: Mapping[str, Any]) -> int:
-  """How many parameters it has."""
+  """The number of parameters of the network."""
   state = nnx.state(nnx.eval_shape(lambda: make_network(description, nnx.Rngs(0))), nnx.Param)
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
 
 
 @functools.lru_cache(maxsize=4)
 def program_of(description: str, points: int) -> tuple[Program, Any]:
-  """(the training, the fits) of a network described in JSON, kept for the next group of the process."""
+  """(training program, prediction) of a network described in JSON, cached for the next group of the process."""
   make_model = functools.partial(make_network, json.loads(description))
 
   def make_trainer(rate):
@@ -105,7 +106,7 @@ def program_of(description: str, points: int) -> tuple[Program, Any]:
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains a network at all rates and seeds of the group, a lane each."""
+  """Trains a network at all rates and seeds of the group, one lane per run."""
   values = group.points[0].fields.values
   description = values["network"]
   x, y = training_points(values["points"], values["noise"], values["data_seed"])
@@ -133,17 +134,17 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 
 
 def shown_steps(epochs: int) -> np.ndarray:
-  """The steps, from 1, whose losses are kept: about 200, further apart as they go."""
+  """The steps, counted from 1, whose losses are kept: about 200, with growing distances."""
   return np.unique(np.geomspace(1, epochs, 200).astype(int))
 
 
 def short(values: np.ndarray) -> list[float]:
-  """float32 values, as short as they can be written without a loss."""
+  """float32 values in the shortest decimal form that keeps them exactly."""
   return [float(str(value)) for value in values]
 
 
 def root_mean_square(values: np.ndarray) -> np.ndarray:
-  """Over the last axis."""
+  """The root mean square over the last axis."""
   return np.sqrt((values**2).mean(-1))
 
 

@@ -1,1 +1,1 @@
-"""Full Q, trained on MNIST, and its nearest of low rank: how many directions its accuracy needs."""
+"""A full Q trained on MNIST and its low-rank approximations: how many directions does its accuracy need?"""

@@ -1,4 +1,4 @@
-"""low_rank's table, and accuracy over rank."""
+"""low_rank's table, and its figure of accuracy over rank."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from qnn_jax.reports.report import Report
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """Means and spreads over the seeds, and their picture."""
+  """Means and standard deviations over the seeds, and the figure."""
   table = summary.report("low_rank", ("rank", "seed"), "seed", rows)
   return dataclasses.replace(table, figure=lambda: draw(config, rows))
 
 
 def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
-  """A dot a seed and rank; the accuracies with the full Q as lines across."""
+  """One dot per seed and rank; horizontal lines show the accuracies with the full Q."""
   good = [row for row in rows if row["status"] != "diverged"]
   network = f"{config.hidden} hidden neurons and a quadratic head" if config.hidden else "One layer"
   figure, (ax,) = panels.figure_with_panels(
     "How many directions a trained Q needs",
-    f"{network} on {config.dataset.upper()}, {config.seeds} seeds: every Q replaced by its nearest of "
-    "rank r, not trained any further. Lines: the full Q, a line a seed.",
-    ["test accuracy, a dot a seed"],
+    f"{network} on {config.dataset.upper()}, {config.seeds} seeds: every Q is replaced by its nearest "
+    "matrix of rank r, without further training. Lines: accuracy with the full Q, one line per seed.",
+    ["test accuracy, one dot per seed"],
     width=6.0,
   )
   for row in good:
@@ -41,5 +41,5 @@ def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
     Line2D([], [], color=panels.SKY, marker="o", linestyle=""),
     Line2D([], [], color=panels.ORANGE),
   ]
-  panels.legend_below(figure, handles, ["nearest of that rank", "full"])
+  panels.legend_below(figure, handles, ["nearest matrix of that rank", "full Q"])
   return figure

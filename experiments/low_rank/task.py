@@ -1,4 +1,4 @@
-"""low_rank's runs: a rank and a seed. A seed is trained once, with a full Q, and truncated to every rank."""
+"""low_rank's runs, one per rank and seed. A seed is trained once with a full Q, then truncated to every rank."""
 
 import dataclasses
 import functools
@@ -52,18 +52,18 @@ def check_data(config: ml_collections.ConfigDict) -> None:
   n = config.hidden or data.train_images.shape[1]
   if max(config.ranks) > n:
     raise InputError(f"ranks must be at most {n}, the inputs of the last layer, got {config.ranks}")
-  # Q in full, V of a batch, and Q, its gradient and Adam's two means packed.
+  # The full Q, V of a batch, and in packed form Q, its gradient and Adam's two moments.
   numbers = data.classes * (n * n + config.batch_size * n + 4 * packed_size(n))
   checks.memory(2.0 * 4 * numbers, f"Q of {n} inputs and {data.classes} neurons")
 
 
 def shape_of(values: Mapping[str, Any]) -> tuple[int, int, int]:
-  """(height, width, channels) of the data set's pictures."""
+  """(height, width, channels) of the data set's images."""
   return load_dataset(values["dataset"], values["data_dir"] or None).shape
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """All ranks of a seed."""
+  """One group per seed, with all its ranks."""
   together: dict[tuple, list[Point]] = {}
   for point in missing:
     together.setdefault((point.fields, point["seed"]), []).append(point)
@@ -75,7 +75,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def network_of(values: Mapping[str, Any], head: str, inputs: int, classes: int) -> dict[str, Any]:
-  """What `sweeps.trained` makes the module from: one layer, or a hidden layer and a head."""
+  """The description from which `sweeps.trained` makes the module: one layer, or a hidden layer and a head."""
   if not values["hidden"]:
     return {"layer": head, "in_features": inputs, "out_features": classes}
   hidden = values["hidden"]
@@ -83,13 +83,13 @@ def network_of(values: Mapping[str, Any], head: str, inputs: int, classes: int) 
 
 
 def _shape(values):
-  """What the program depends on; the rates are values of it."""
+  """What the program depends on. The learning rates are its arguments."""
   return values["hidden"], values["batch_size"]
 
 
 @functools.lru_cache(maxsize=2)
 def program_of(hidden: int, batch_size: int, inputs: int, classes: int) -> Program:
-  """The training, kept for the next group of the process."""
+  """The training program, cached for the next group of the process."""
 
   def make_model(rngs):
     if not hidden:
@@ -105,13 +105,13 @@ def program_of(hidden: int, batch_size: int, inputs: int, classes: int) -> Progr
 
 
 class Trained(NamedTuple):
-  """A network that is trained, and what to test it with.
+  """A trained network, and the functions to test it.
 
   Attributes:
-    model: with a full Q.
+    model: the network with the full Q.
     diverged: whether a parameter or the loss is not finite.
-    test: a network -> percent of the test images that it gets right.
-    network: a head's name -> what `sweeps.trained` makes such a network from.
+    test: a network -> its test accuracy in percent.
+    network: a head's name -> the description from which `sweeps.trained` makes such a network.
   """
 
   model: Any
@@ -121,14 +121,16 @@ class Trained(NamedTuple):
 
 
 def train(group: Group, job: Job) -> Generator[Event, None, Trained]:
-  """Trains the seed of a group's first point; without a field `hidden` a single layer."""
+  """Trains the seed of a group's first point: a single layer if there is no field `hidden`."""
   values = {"hidden": 0} | group.points[0].fields.values
   data = load_dataset(values["dataset"], values["data_dir"] or None)
   pixels = lambda images: images.astype(np.float32) / 255
   size, inputs = values["train_size"], data.train_images.shape[1]
   y = np.eye(data.classes, dtype=np.float32)[data.train_labels[:size]]
   program = program_of(*_shape(values), inputs, data.classes)
-  one = dataclasses.replace(group, points=group.points[:1])  # a lane: the ranks share a training
+  one = dataclasses.replace(
+    group, points=group.points[:1]
+  )  # one lane, because all ranks share one training
   rates = [(values["quadratic_learning_rate"], values["learning_rate"])]
   samples = pixels(data.train_images[:size]), y
   trained = yield from program.train(one, job, rates, samples, values["epochs"])
@@ -142,7 +144,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   """Trains a seed, and tests it with every rank of the group."""
   model, diverged, test, network = yield from train(group, job)
   full, errors = test(model), _errors(model, diverged)
-  # Once: eigenvalues come by their size, so that a lower rank is the beginning of a higher one.
+  # Computed once: eigenvalues are sorted by magnitude, so that a lower rank is the beginning of a higher one.
   highest = LowRankQuadraticLinear.from_quadratic(
     _last(model), max(point["rank"] for point in group.points)
   )
@@ -166,12 +168,12 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 
 
 def _last(model: Any) -> Any:
-  """The layer with Q: the network's last, or the network itself."""
+  """The layer with Q: the last layer of the network, or the network itself."""
   return model.layers[-1] if isinstance(model, models.Classifier) else model
 
 
 def truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> dict[str, Any]:
-  """The parameters of the network with Q at its nearest of that rank: the first directions of `highest`."""
+  """The network's parameters with Q replaced by its nearest matrix of that rank, taken from `highest`."""
   low = nnx.to_pure_dict(nnx.state(highest))
   low |= {"v": low["v"][:, :rank], "s": low["s"][:rank]}
   if not isinstance(model, models.Classifier):
@@ -182,18 +184,18 @@ def truncated(model: nnx.Module, highest: LowRankQuadraticLinear, rank: int) -> 
 
 
 def _errors(model: nnx.Module, diverged: bool) -> list[float | None]:
-  """[n] by rank from 1: the norm of what it leaves out of all Q, over the norm of all Q."""
+  """[n], for ranks from 1: the norm of the part of all Q that the rank leaves out, over the norm of all Q."""
   q = np.asarray(unpack(_last(model).q[...]), np.float64)
   if diverged:
     return [None] * q.shape[-1]
   by_size = np.sort(np.linalg.eigvalsh(q) ** 2, -1)[:, ::-1]
-  squares = by_size.sum(0)  # of each place, over the neurons
+  squares = by_size.sum(0)  # for each place, summed over the neurons
   left_out = squares[::-1].cumsum()[::-1] - squares
   return np.sqrt(left_out / squares.sum()).tolist()
 
 
 def _accuracy(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
-  """Percent of the images whose largest output is their label's."""
+  """The percentage of the images whose largest output is that of their label."""
   predict = nnx.jit(lambda model, x: model(x).argmax(-1))
   parts = np.split(images, range(_TESTED_AT_ONCE, len(images), _TESTED_AT_ONCE))
   found = np.concatenate([predict(model, part) for part in parts])

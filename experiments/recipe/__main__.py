@@ -1,4 +1,4 @@
-"""The recipe behind Table 4: small changes of it, each against the paper's table. See configs/recipe.py.
+"""Small changes to Table 4's training recipe, each compared with the paper's table. See configs/recipe.py.
 
 python -m experiments.recipe [--config=configs/recipe.py[:smoke]] [--workdir=DIR] [--config.key=value]
 """

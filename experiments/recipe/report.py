@@ -1,4 +1,4 @@
-"""Recipes around Table 4's: how far each is from the paper's means and spreads, as table and figure."""
+"""How far each recipe is from the paper's means and standard deviations, as a table and a figure."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,17 @@ from qnn_jax.reports.rows import csv_text, markdown_table
 
 
 class Row(NamedTuple):
-  """One recipe against the paper, over some of its cells.
+  """One recipe compared with the paper over some cells of the table.
 
   Attributes:
-    recipe: its name.
-    train_size: or None for all of them.
-    model: or 'all'.
-    cells: how many cells of the paper.
-    difference: root mean square of our means less the paper's, points.
-    expected: the same if only the draw of the runs differed, points.
+    recipe: the name of the recipe.
+    train_size: the training size of the cells; None for all sizes.
+    model: the model of the cells; 'all' for all models.
+    cells: the number of cells.
+    difference: root mean square of our means minus the paper's, in points.
+    expected: the value of `difference` that random variation of the runs alone would give, in points.
     z2: mean square of Welch's z.
-    spread: geometric mean of our standard deviations over the paper's.
+    spread: geometric mean of our standard deviations divided by the paper's.
   """
 
   recipe: str
@@ -64,7 +64,7 @@ def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report
 
 
 def rows(runs: Mapping[str, Sequence[Run]], paper: Mapping[Cell, Stats]) -> list[Row]:
-  """A row a recipe, training size and model, and over all of each."""
+  """One row per recipe, training size and model, and rows over all sizes and all models."""
   found = []
   for recipe, of_recipe in runs.items():
     tests = cell_tests(summarize(of_recipe), paper)
@@ -81,13 +81,13 @@ def rows(runs: Mapping[str, Sequence[Run]], paper: Mapping[Cell, Stats]) -> list
 
 
 def to_csv(found: Sequence[Row]) -> str:
-  """Every row; train_size is empty where it is of all sizes."""
+  """Every row as CSV; train_size is empty in rows over all sizes."""
   shown = lambda value: round(value, 4) if isinstance(value, float) else value
   return csv_text([Row._fields, *(map(shown, row) for row in found)])
 
 
 def to_markdown(found: Sequence[Row]) -> str:
-  """A line a recipe: difference and spread by size and model."""
+  """The table in markdown, one line per recipe: difference and spread by size and model."""
   places = list(dict.fromkeys((row.train_size, row.model) for row in found))
   sizes = [place for place in places if place[0] and place[1] != "all"]
   by = {(row.recipe, row.train_size, row.model): row for row in found}
@@ -109,15 +109,19 @@ def to_markdown(found: Sequence[Row]) -> str:
 
 
 def figure(found: Sequence[Row]) -> Figure:
-  """A line a recipe: difference left, spread right, a mark a model, over all sizes."""
+  """One line per recipe and one marker per model, over all sizes: differences left, spreads right."""
   recipes = list(dict.fromkeys(row.recipe for row in found))
   models = [m for m in dict.fromkeys(row.model for row in found) if m != "all"]
   by = {(row.recipe, row.model): row for row in found if row.train_size is None}
   drawn, (left, right) = panels.figure_with_panels(
     "The recipe behind Table 4",
-    "Each line changes the recipe on top, found. Left, how far our means are from the paper's; the "
-    "grey line is what the draw of the runs alone would give. Right, our spreads over the paper's.",
-    ["means: root mean square of the differences, points", "spreads: ours over the paper's"],
+    "The first line is the recipe 'found', and every other line changes it. Left: how far our means are from "
+    "the paper's; the grey line shows what random variation of the runs alone would give. Right: our standard "
+    "deviations divided by the paper's.",
+    [
+      "means: root mean square of the differences, points",
+      "standard deviations: ours / the paper's",
+    ],
     width=4.4,
     height=0.28 * len(recipes) + 0.3,
   )

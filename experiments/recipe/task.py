@@ -1,4 +1,4 @@
-"""The recipe's runs: Table 4's, with other starts, other orders of samples and other images."""
+"""The recipe's runs: those of Table 4 with other initial parameters, sample orders or images."""
 
 import dataclasses
 import itertools
@@ -48,7 +48,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def changes_of(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
-  """What a recipe changes of the other fields."""
+  """The fields that a recipe changes, with their values."""
   key = name.replace(".", "_")
   if key not in config.changes:
     raise InputError(
@@ -62,7 +62,7 @@ def changes_of(config: ml_collections.ConfigDict, name: str) -> dict[str, Any]:
 
 
 def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
-  """Table 4's runs, for one recipe after another."""
+  """The runs of Table 4 for each recipe in turn."""
   every = list(together.points(config))
   for name in config.recipes:
     changes = changes_of(config, name)
@@ -76,17 +76,17 @@ def run(group: Group, job) -> Iterator[Event]:
 
 
 class RecipeProgram(Program):
-  """Table 4's program, with a recipe's images, starts and order."""
+  """Table 4's program with the images, initial parameters and sample order of a recipe."""
 
   def images(self, train, test, values):
-    """With `mean_image`, floats: brightness over 255 less the mean training image."""
+    """With `mean_image`, floats: (brightness minus that of the mean training image) / 255."""
     if not values["mean_image"]:
       return train, test
     mean = train.mean(0, dtype=np.float64)
     return tuple(((x - mean) / 255).astype(np.float32) for x in (train, test))
 
   def params(self, points):
-    """The lanes' starts, with the recipe's biases and Q."""
+    """The initial parameters of the lanes, with the recipe's biases and Q."""
     params = jax.tree.map(np.array, super().params(points))
     for net, of_net in zip(self.fleet.nets, params):
       layers = of_net["layers"].values()
@@ -99,16 +99,16 @@ class RecipeProgram(Program):
           layer["q"] = np.zeros_like(layer["q"])
         elif self.values["q"] in ("mirrored", "raw"):
           full = self._full(net, points, layer["q"].shape)
-          if self.values["q"] == "raw":  # its symmetric part; see `starting`
+          if self.values["q"] == "raw":  # the symmetric part of Q; see `starting`
             full = (full + full.swapaxes(-1, -2)) / 2
           layer["q"] = np.asarray(jax.vmap(ops.pack)(full))
     return params
 
   def make_trainer(self, fleet, constants):
-    """With Q 'raw', a trainer whose start takes the other part of Q from beside the parameters."""
+    """With Q 'raw', a trainer whose `start` adds the antisymmetric part of Q, see `starting`."""
     if self.values["q"] != "raw":
       return super().make_trainer(fleet, constants)
-    # The kernels are for a symmetric Q; of the others this one holds Q in full.
+    # The kernels need a symmetric Q. The fused form holds the full Q.
     method = dataclasses.replace(self.method, tails="fused")
     trainer = per_sample.make_trainer(fleet, method, constants)
 
@@ -122,15 +122,15 @@ class RecipeProgram(Program):
     return trainer._replace(start=_compile.jit(start, level=0))
 
   def starting(self, points, params):
-    """The parameters, and beside them what Q as drawn has more than its symmetric part.
+    """The parameters, and in addition the antisymmetric part of Q as it was drawn.
 
-    The layers behind the first hold Q [C, h, h, lanes] in full. The part that mirroring turns over never
-    changes: SGD's steps are symmetric. So it can be put back whenever training starts anew.
+    The layers after the first hold the full Q [C, h, h, lanes]. SGD's steps are symmetric, so that they never
+    change the antisymmetric part. It can therefore be added again whenever training resumes.
     """
     if self.values["q"] != "raw":
       return params
     whole = []
-    net: Any  # whose hidden is a number, in all of Table 4's
+    net: Any  # in Table 4, `hidden` of every net is a number
     for net, of_net in zip(self.fleet.nets, params):
       if net.head == "qnn":
         shape = (len(points), ops.packed_size(net.hidden), self.fleet.classes)
@@ -140,7 +140,7 @@ class RecipeProgram(Program):
     return whole
 
   def chunks(self, points, size, first, last):
-    """The recipe's order: 'reshuffled' has another one in every epoch."""
+    """The chunks in the recipe's order; 'reshuffled' has another order in every epoch."""
     order = self.values["order"]
     seeds = [point["seed"] for point in points]
     drawn = np.asarray(sample_order(seeds, size, self.available, shared=False))
@@ -156,7 +156,7 @@ class RecipeProgram(Program):
     yield from self.chunks_in_order(drawn, last - first)
 
   def _full(self, net, points, shape):
-    """[S, m, n, n] full matrices that the lanes draw for a net."""
+    """The full matrices [S, m, n, n] that the lanes draw for a net."""
     _, packed, m = shape
     n = ops.matrix_size(packed)
     number = zlib.crc32(f"{net.name} full Q".encode())

@@ -1,4 +1,4 @@
-"""What Table 4's configuration must be; the recipe's and Table 5's share most of it."""
+"""Checks the configuration of Table 4. The recipe and Table 5 use most of these checks too."""
 
 import inspect
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def models(config: ml_collections.ConfigDict) -> None:
 
 
 def learning(config: ml_collections.ConfigDict) -> None:
-  """InputError unless rate, start and shift make sense."""
+  """InputError unless learning rate, initial distribution and input shift make sense."""
   checks.number(config, "learning_rate", "init_scale", above=0)
   checks.number(config, "input_shift")
   if config.init not in STARTS:
@@ -44,24 +44,27 @@ def learning(config: ml_collections.ConfigDict) -> None:
 
 
 def block(config: ml_collections.ConfigDict, size: int) -> None:
-  """InputError if what is kept of one block of samples fits no memory."""
+  """InputError if the inner products of one block of samples do not fit into memory."""
   checks.memory(12.0 * min(config.block, size) ** 2, f"block = {config.block}")
 
 
 def memory(hidden: int, models: Sequence[str], inputs: int, classes: int) -> None:
-  """InputError if the parameters of one net with so many hidden neurons, as general as QNN, fit no memory."""
+  """InputError if the parameters of one net with so many hidden neurons do not fit into memory.
+
+  The net is taken to have a QNN head, or a larger low-rank head if `models` names one.
+  """
   largest = max(models, key=rank)
   directions = rank(largest) * (hidden + 1)
   what = f"hidden = {hidden}"
   if directions > packed_size(hidden):
     what = f"the model {largest} with {what}"
   parameters = inputs * hidden + classes * max(packed_size(hidden), directions)
-  # Parameters, the trainer's copy of them with Q in full, and both again while a step is taken.
+  # Parameters, the trainer's copy of them with the full Q, and both again during a step.
   checks.memory(6.0 * 4 * parameters, what)
 
 
 def rank(model: str) -> int:
-  """Of a head of low rank, its layer's default if the name gives none; 0 of all others."""
+  """The rank of a low-rank head (the layer's default if the name gives none); 0 for all other heads."""
   head = heads.get(model)
   if head.size != "rank":
     return 0

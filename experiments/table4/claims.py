@@ -1,8 +1,8 @@
-"""What the paper says of its Table 4, claim by claim, judged by runs of ours.
+"""The paper's claims about its Table 4, each judged by our runs.
 
-The models of a seed see the same samples in the same order, so differences between models are taken
-seed by seed, and an interval is Student's for their mean: 95 %, in points. A claim about many rows takes
-each seed's mean over the rows first.
+With the same seed all models see the same samples in the same order. So differences between models are taken seed
+by seed. Intervals are Student's 95 % intervals for the mean of these differences, in points. For a claim about many
+rows we first average each seed over the rows.
 """
 
 import collections
@@ -26,9 +26,9 @@ class Claim(NamedTuple):
   """One claim.
 
   Attributes:
-    text: what the paper says, and in which number we look for it.
-    paper: that number in the paper's table; empty where it has none.
-    ours: the same in ours, with an interval where there is one.
+    text: what the paper says, and the number that tests it.
+    paper: that number in the paper's table; empty if the paper has none.
+    ours: that number in our table, with an interval if there is one.
     verdict: 'holds', 'holds in part: ...', 'does not hold', or 'not in these runs'.
   """
 
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
 
 
 class Interval(NamedTuple):
-  """A mean over seeds with its 95 % interval, in points; low and high are None below two seeds."""
+  """A mean over seeds with its 95 % interval, in points; low and high are None for fewer than two seeds."""
 
   mean: float
   low: float | None
@@ -101,14 +101,14 @@ class _Table:
     ]
 
   def of_paper(self, rows: Sequence[Row], model, other) -> float:
-    """The same of the paper's means."""
+    """The same difference between the paper's means."""
     return statistics.fmean(
       self.paper[Cell(*row, model)].mean - self.paper[Cell(*row, other)].mean for row in rows
     )
 
 
 def interval(values: Sequence[float]) -> Interval:
-  """Student's interval for the mean of one value a seed."""
+  """Student's interval for the mean of values that hold one number per seed."""
   mean = statistics.fmean(values)
   if len(values) < 2:
     return Interval(mean, None, None)
@@ -173,7 +173,7 @@ def _gap_closes(table):
       continue
     low, high = table.where(**{field: values[0]}), table.where(**{field: values[-1]})
     text += f": the mean gap at {values[0]:,} less that at {values[-1]:,}"
-    # Seed by seed, so that what a seed has in common at both ends cancels.
+    # Seed by seed, so that the effect of a seed that is common to both ends cancels.
     both = {
       seed: rows
       for seed in table.seeds
@@ -199,7 +199,7 @@ def _gaps(table, seed, rows: Sequence[Row]):
 
 
 def _reduced_is_near(table):
-  """'almost the same performance benefits as QNNs': the part of QNN's gain over ANN that RPQNN has."""
+  """'almost the same performance benefits as QNNs': RPQNN's share of QNN's gain over ANN."""
   for size in sorted({row.train_size for row in table.rows}) or (None,):
     text = "RPQNN has almost the same benefits as QNN: its share of QNN's gain over ANN"
     if size is None:

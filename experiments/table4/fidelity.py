@@ -1,4 +1,4 @@
-"""How near our table is to the paper's, in a few numbers and one line."""
+"""How close our table is to the paper's, in a few numbers and one line."""
 
 import dataclasses
 import itertools
@@ -9,22 +9,22 @@ from experiments.table4.paper import PAPER_MODELS, Cell, Row, Stats, rows_of
 from experiments.table4.summary import CellSummary
 
 WIDE_GAP = 2.0
-"""Percentage points: a row whose neighbouring models the paper sets further apart is wide."""
+"""Percentage points: a row is wide if the paper's neighbouring models differ by more than this."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fidelity:
-  """Our means against the paper's; cells the paper does not have do not count.
+  """Our means compared with the paper's, over the cells that both tables have.
 
   Attributes:
-    rms: root-mean-square of our mean less the paper's, percentage points; None without cells.
-    cells: how many cells both tables have (a cell whose runs all diverged has no mean).
-    rms_by_size: the same a train size, as (train_size, rms) pairs, small sizes first.
-    rows: rows with all three of the paper's models in both tables.
-    rows_kept: those of them whose models stand in the paper's order.
-    wide_rows: rows in which the paper has ann < rpqnn < qnn, both gaps above `WIDE_GAP`.
-    wide_kept: those of them in which we have ann < rpqnn < qnn.
-    diverged: runs left out of our means because they diverged, over all of our cells.
+    rms: root mean square of our mean minus the paper's, in percentage points; None without cells.
+    cells: the number of cells in both tables (a cell whose runs all diverged has no mean).
+    rms_by_size: the same for each training size, as (train_size, rms) pairs, small sizes first.
+    rows: the number of rows with all three of the paper's models in both tables.
+    rows_kept: the number of these rows in which our models have the paper's order.
+    wide_rows: the number of rows in which the paper has ann < rpqnn < qnn with both gaps above `WIDE_GAP`.
+    wide_kept: the number of these rows in which we have ann < rpqnn < qnn.
+    diverged: the number of runs excluded from our means because they diverged, over all our cells.
   """
 
   rms: float | None
@@ -38,7 +38,7 @@ class Fidelity:
 
 
 def fidelity(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats]) -> Fidelity:
-  """Compares what there is; a partial table gives the fidelity of its part."""
+  """Compares the cells that are there, so that a partial table gives the fidelity of its part."""
   difference = {
     cell: ours.mean - paper[cell].mean
     for cell, ours in summary.items()
@@ -62,7 +62,7 @@ def fidelity(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats]) -
 
 
 def fidelity_line(result: Fidelity) -> str:
-  """The one line an experiment prints at its end."""
+  """The line about fidelity that an experiment prints at its end."""
   if result.rms is None:
     parts = ["fidelity: no finished cell is one of the paper's, so there is nothing to compare"]
   else:
@@ -95,14 +95,14 @@ def _means(row: Row, summary, paper) -> tuple[dict[str, float], dict[str, float]
 
 
 def _keeps_order(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
-  # Where the paper has two models equal it sets no order, and either of ours is right; where it
-  # sets one, a tie of ours does not keep it.
+  # If two models are equal in the paper, any order of ours is right. If they differ in the paper, a
+  # tie of ours is wrong.
   pairs = itertools.permutations(PAPER_MODELS, 2)
   return all(ours[low] < ours[high] for low, high in pairs if theirs[low] < theirs[high])
 
 
 def _is_wide(theirs: Mapping[str, float]) -> bool:
-  # Rounded, because the paper's means have two decimals and 83.2 - 81.2 in floats is above 2.
+  # Rounded, because the paper's means have two decimals and 83.2 - 81.2 in floating point is above 2.
   gaps = theirs["rpqnn"] - theirs["ann"], theirs["qnn"] - theirs["rpqnn"]
   return all(round(gap, 6) > WIDE_GAP for gap in gaps)
 

@@ -1,4 +1,4 @@
-"""DIR/fidelity.md and DIR/fidelity.csv: every cell of ours beside the paper's, tested, and every claim."""
+"""DIR/fidelity.md and DIR/fidelity.csv: a test of every cell against the paper's, and of every claim."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,12 +27,12 @@ CSV_FIELDS = (
 
 
 def to_csv(tests: Sequence[CellTest]) -> str:
-  """A row a cell, in the table's order; what is unknown left empty, differs 0 or 1."""
+  """One row per cell, in the table's order. Unknown values are empty; `differs` is 0 or 1."""
   return csv_text([CSV_FIELDS, *map(_csv_row, tests)])
 
 
 def to_markdown(runs: Iterable[Run], paper: Mapping[Cell, Stats]) -> str:
-  """The report: in short, by size and model, the cells that differ, the claims, every cell."""
+  """The report: a summary, results by size and model, cells that differ, the claims, and every cell."""
   runs = list(runs)
   summary = summarize(runs)
   tests = cell_tests(summary, paper)
@@ -48,7 +48,7 @@ def to_markdown(runs: Iterable[Run], paper: Mapping[Cell, Stats]) -> str:
 
 
 def verdict_line(tests: Sequence[CellTest]) -> str:
-  """One line: how many cells differ, and which."""
+  """One line that says how many cells differ, and which."""
   tested = [test for test in tests if test.adjusted is not None]
   if not tested:
     return "no cell has runs enough for a test against the paper's"
@@ -102,7 +102,7 @@ def _short(tests):
 
 
 def _order(tests):
-  """Pairs of models of a row whose means the paper sets more than `WIDE_GAP` apart."""
+  """The pairs of models in a row whose means differ by more than `WIDE_GAP` in the paper."""
   by = {test.cell: test for test in tests}
   pairs = [
     (a, by[b])

@@ -1,4 +1,4 @@
-"""Which runs of Table 4 go together: all nets of a lane (a seed and how it learns) and training size."""
+"""Which runs of Table 4 are trained together: all nets of a lane (a seed with its rate and start) and size."""
 
 import collections
 import itertools
@@ -19,15 +19,15 @@ AXES = {
   "seeds": "seed",
 }  # fmt: skip
 
-# Sixteen lanes fill a vector register; fewer a worker still pay, because products and head share a
-# core's caches. Measured on two cores only.
+# The fewest lanes that a worker should get. Sixteen lanes fill a vector register, but fewer still pay, because
+# matrix products and heads share a core's caches. Measured on two cores only.
 _LANES_A_WORKER = 4
 
-# More lanes of a device in one program do not get faster a lane, and their state outgrows the caches.
-# Measured on two cores; an accelerator takes them all at once.
+# More lanes per device in one program do not reduce the time per lane, and their state exceeds the caches.
+# Measured on two cores; an accelerator takes all lanes at once.
 _LANES_AT_ONCE = 13
 
-# What a lane has of its own; all other fields are the program's.
+# The fields in which lanes of one program may differ. All other fields belong to the program.
 OF_A_LANE = ("learning_rate", "init", "init_scale")
 
 
@@ -43,12 +43,12 @@ def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
 
 
 def lane_of(point: Point) -> Point:
-  """What runs of a lane have in common: all but the net and the number of epochs."""
+  """The point of a lane: what its runs have in common, without the net and the number of epochs."""
   return point.without("epochs", "hidden", "model")
 
 
 class _Work(NamedTuple):
-  """What some lanes lack: they run together if they lack the same."""
+  """The runs that a lane still lacks. Lanes that lack the same runs are trained together."""
 
   size: int
   program: str
@@ -57,7 +57,7 @@ class _Work(NamedTuple):
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """Lanes that lack the same runs together, in about `parts` groups a size, small sizes first."""
+  """Groups of lanes that lack the same runs, about `parts` groups per size, small sizes first."""
   of_lane: dict[Point, list[Point]] = collections.defaultdict(list)
   for point in missing:
     of_lane[lane_of(point)].append(point)
@@ -104,20 +104,20 @@ def _title(work, lanes):
 
 
 def net_order(net: tuple[int, str]) -> tuple:
-  """Sort key of (hidden, model): as in the table."""
+  """Sort key of (hidden, model) that gives the order of the table."""
   hidden, model = net
   return hidden, cell_order(Cell(0, 0, 0, model))
 
 
 def program_text(values: dict[str, Any]) -> str:
-  """The fields that a compiled program depends on, as JSON: all but a lane's own."""
+  """The fields that a compiled program depends on, as JSON: all except those of a lane."""
   return json.dumps({k: v for k, v in values.items() if k not in OF_A_LANE}, sort_keys=True)
 
 
 def default_workers(wanted: Sequence[Point], cores: int) -> int:
-  """The fastest number of processes: one a core, each on its own lanes.
+  """The fastest number of processes: one per core, each with its own lanes.
 
-  A core by itself runs the steps' many small operations without waiting for another.
+  One process per core runs the many small operations of a step without waiting for another core.
   """
   lanes = len({lane_of(point).without("train_size") for point in wanted})
   return max(1, min(cores, math.ceil(lanes / _LANES_A_WORKER)))

@@ -1,4 +1,4 @@
-"""The paper's Table 4 as data: what every other report is held against."""
+"""The paper's Table 4 as data, with which all reports compare our runs."""
 
 import csv
 import importlib.resources
@@ -10,7 +10,7 @@ PAPER_MODELS = ("ann", "qnn", "rpqnn")
 
 
 class Cell(NamedTuple):
-  """One cell of Table 4: which network was trained on how much.
+  """One cell of Table 4: a network and the amount of its training.
 
   Attributes:
     train_size: training samples.
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class Stats(NamedTuple):
-  """Test accuracy over the paper's 25 runs of a cell, all four in percent."""
+  """Test accuracy over the paper's 25 runs of a cell; all four numbers are in percent."""
 
   mean: float
   std: float
@@ -43,14 +43,14 @@ class Stats(NamedTuple):
 
 
 def paper_of(dataset: str) -> dict[Cell, Stats]:
-  """The paper's cells, as `read_paper_table4` gives them; none beside another data set than MNIST."""
+  """The paper's cells, as `read_paper_table4` gives them; none for data sets other than MNIST."""
   return read_paper_table4() if dataset == "mnist" else {}
 
 
 def read_paper_table4() -> dict[Cell, Stats]:
   """The 180 cells of the paper's Table 4, as printed, in the order of `cell_order`."""
-  # One cell is misprinted and kept as it is: 6000/10/20 QNN gives best/worst 95.76/93.92, which do
-  # not contain its mean of 91.98. Only means enter `fidelity`, so nothing depends on it.
+  # One cell is misprinted, and we keep it as printed: 6000/10/20 QNN has best/worst 95.76/93.92, but
+  # its mean, 91.98, is not between them. `fidelity` uses only means, so nothing depends on best and worst.
   source = importlib.resources.files("experiments.table4") / "paper_table4.csv"
   lines = source.read_text(encoding="utf-8").splitlines()
   table = {
@@ -68,10 +68,10 @@ def cell_order(cell: Cell) -> tuple:
 
 
 def models_of(cells) -> tuple[str, ...]:
-  """The models among the cells: the registered heads in their order, then others by name."""
+  """The models of the cells: registered heads in their order, then others by name."""
   return tuple(sorted({cell.model for cell in cells}, key=heads.order))
 
 
 def rows_of(cells) -> tuple[Row, ...]:
-  """The rows among the cells, small sizes first."""
+  """The rows of the cells, small sizes first."""
   return tuple(sorted({Row(*cell[:3]) for cell in cells}))

@@ -1,4 +1,4 @@
-"""Table 4 as a picture: ours over the paper's, a panel a train size and number of epochs."""
+"""Table 4 as a figure: our means and the paper's, one panel per training size and number of epochs."""
 
 import textwrap
 from collections.abc import Mapping
@@ -15,39 +15,39 @@ from experiments.table4.summary import CellSummary
 from qnn_jax import heads
 from qnn_jax.errors import InputError
 
-# For models that no head knows, and heads of a given size: what `heads` leaves of Okabe and Ito's colours.
+# For unregistered models and heads of a given size: those of Okabe and Ito's colours that `heads` does not use.
 _OTHER_STYLES = (("#E69F00", "v"), ("#000000", "X"), ("#999999", "<"))
 _GREY = "#555555"
 
-# Inches. Margins are set by hand: they hold the title, the legend and the labels whatever the
-# number of panels, and text is never clipped or moved by a layout engine.
+# Sizes in inches. Margins are set by hand, so that they hold the title, the legend and the labels for any
+# number of panels, and no layout engine clips or moves text.
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.75, 2.05
 _GAP_X, _GAP_Y = 0.5, 0.22
 _LEFT, _RIGHT, _BOTTOM, _TOP = 1.0, 0.2, 0.95, 1.05
 _MIN_WIDTH = 6.6
 _LINE_HEIGHT = 0.2
-_CHARACTERS = 11.5  # an inch of the subtitle holds at least so many
-_LEGEND_ENTRY = 1.2  # an entry of the legend is at most so wide
-_MIN_SPAN = 4.0  # percentage points of a y-axis: a smaller one would make noise look like news
+_CHARACTERS = 11.5  # characters of the subtitle that fit into an inch, at least
+_LEGEND_ENTRY = 1.2  # largest width of a legend entry
+_MIN_SPAN = 4.0  # percentage points of a y-axis: a smaller range would exaggerate noise
 
 
 def table_figure(
   summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats], dataset: str = "mnist"
 ) -> Figure:
-  """Accuracy against hidden neurons: a row of panels an epochs, a column a train size.
+  """Accuracy over hidden neurons: one row of panels per number of epochs, one column per training size.
 
-  Ours are solid lines with filled markers and a band of one standard deviation either way, the
-  paper's means dashed lines with open markers. Every panel has its own y-axis (and the label says
-  so): the spreads run from 80 points for little training to 5 for much, and what the picture is for
-  is ours against the paper's within a panel.
+  Our means are solid lines with filled markers, in a band of plus and minus one standard deviation. The paper's
+  means are dashed lines with open markers. Every panel has its own y-axis, and the label says so: accuracies range
+  over 80 points after little training and over 5 after much, and the figure compares our means with the paper's
+  within each panel.
 
   Args:
-    summary: our cells; any part of the table, and cells the paper does not have.
-    paper: the paper's cells; those in a panel we have cells for are drawn.
-    dataset: its name.
+    summary: our cells: any part of the table, or cells that the paper does not have.
+    paper: the paper's cells; drawn in the panels for which we have cells.
+    dataset: the name of the data set.
 
   Returns:
-    A figure that belongs to no window and no global state; `figures.save_png` writes it.
+    A figure without a window or global state; `figures.save_png` writes it.
 
   Raises:
     InputError: no cell has a mean to draw.
@@ -59,7 +59,7 @@ def table_figure(
   epochs = sorted({cell.epochs for cell in ours})
   panels = {(cell.train_size, cell.epochs) for cell in ours}
   styles = _styles(models_of(ours))
-  # Two entries more than models: what ours and the paper's look like.
+  # Two entries more than models: the line styles of ours and of the paper's.
   subtitle = fidelity_line(fidelity(summary, paper))
   title = f"Table 4 reproduced: quadratic neurons on {dataset.upper()}"
   figure, axes = _grid(len(epochs), len(sizes), title, subtitle, len(styles) + 2)
@@ -131,7 +131,7 @@ def _grid(rows: int, columns: int, title: str, subtitle: str, legend_entries: in
   middle = (bottom + height - top) / 2 / height
   label = "test accuracy (%)"
   if rows * columns > 1:
-    # A single row of panels is too low for the whole label in one line.
+    # With a single row of panels the figure is too low for the whole label in one line.
     label += ",\neach panel to its own scale" if rows == 1 else ", each panel to its own scale"
   figure.text(
     0.23 / width,
@@ -182,7 +182,7 @@ def _draw_panel(ax, size, epochs, ours, paper, styles) -> None:
       hidden, stats = zip(*mine)
       mean, std = [s.mean for s in stats], [s.std or 0.0 for s in stats]
       if len(mine) == 1:
-        # A band needs two points; one has an error bar.
+        # A band needs two points; a single point has an error bar.
         ax.errorbar(hidden, mean, std, color=colour, linewidth=1.2, capsize=3, zorder=4)
       low, high = zip(*((m - s, m + s) for m, s in zip(mean, std)))
       ax.fill_between(hidden, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
@@ -209,7 +209,7 @@ def _legend(figure, styles, ours_label: str, with_paper: bool) -> None:
     for colour, marker in styles.values()
   ]
   labels = [heads.title(model) for model in styles]
-  # A line over a band, drawn in one place of the legend.
+  # A line over a band, drawn as one entry of the legend.
   band = Patch(color=_GREY, alpha=0.25, linewidth=0)
   handles.append((band, Line2D([], [], color=_GREY, marker="o", markersize=4, linewidth=1.6)))
   labels.append(ours_label)

@@ -1,4 +1,4 @@
-"""What groups of one process have in common: data on its devices, compiled programs, and how lanes start."""
+"""What the groups of one process share: data on its devices, compiled programs, and initial parameters."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -21,17 +21,17 @@ Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Program:
-  """The program of some nets and of the fields that all its lanes share.
+  """The program for some nets and for the fields that all its lanes share.
 
-  `experiments.recipe` changes how lanes start, in which order samples come, and the images.
+  `experiments.recipe` overrides the initial parameters, the order of samples and the images.
 
   Attributes:
     fleet: the nets.
-    trainer, evaluate: on all devices of the process.
-    data: (training images without what is constant, labels), as the trainer takes them.
+    trainer, evaluate: the compiled functions, on all devices of the process.
+    data: (training images without constant pixels, labels), as the trainer takes them.
     test_data: (test images, labels).
-    available: how many training images there are.
-    lanes_a_test: how many lanes `evaluate` should be given at once.
+    available: the number of training images.
+    lanes_a_test: how many lanes `evaluate` should get at once.
   """
 
   def __init__(self, nets: tuple[Net, ...], values: dict[str, Any]):
@@ -61,53 +61,53 @@ class Program:
     self._widths: set[int] = set()
 
   def images(self, train: np.ndarray, test: np.ndarray, values: dict[str, Any]):
-    """The images that the nets see: uint8, or floats as they are."""
+    """The images that the nets see: uint8, or floats that are used without scaling."""
     return train, test
 
   def make_trainer(self, fleet: Fleet, constants: Constant) -> Trainer:
-    """The trainer of all nets, or of a part of them, on one device."""
+    """The trainer of all nets, or of some of them, on one device."""
     return per_sample.make_trainer(fleet, self.method, constants)
 
   def width(self, lanes: int) -> int:
-    """How many lanes to take: as many, or a few more where a program is compiled for them already."""
+    """The number of lanes to run: `lanes`, or slightly more if a program is already compiled for that number."""
     near = [width for width in self._widths if lanes <= width <= lanes * 9 / 8]
     width = min(near, default=lanes)
     self._widths.add(width)
     return width
 
   def lanes(self, points: Sequence[Point]) -> list[Lane]:
-    """A lane for each of these points."""
+    """One lane for each of these points."""
     return [Lane(p["seed"], *(p.fields.values[name] for name in OF_A_LANE)) for p in points]
 
   def rates(self, points: Sequence[Point]) -> jax.Array:
-    """[S] the lanes' learning rates."""
+    """The learning rates [S] of the lanes."""
     return rates(self.fleet, self.lanes(points))
 
   def params(self, points: Sequence[Point]) -> list[Params]:
-    """Where the lanes start; leaves [S, ...]."""
+    """The initial parameters of the lanes; leaves [S, ...]."""
     return init(self.fleet, self.lanes(points))
 
   def starting(self, points: Sequence[Point], params: list[Params]) -> list[Params]:
-    """What `trainer.start` takes: the parameters, and what else a trainer of `make_trainer` wants to know."""
+    """The argument of `trainer.start`: the parameters, and whatever else the trainer of `make_trainer` needs."""
     return params
 
   def chunks(
     self, points: Sequence[Point], size: int, first: int, last: int
   ) -> Iterator[tuple[Chunk, int]]:
-    """The prepared chunks of the epochs from `first` to before `last`, and how many samples are in each."""
+    """The prepared chunks of the epochs from `first` up to, not including, `last`, each with its number of samples."""
     shared = self.values.get("shared_order", False)
     order = sample_order([p["seed"] for p in points], size, self.available, shared=shared)
     return self.chunks_in_order(order[:1] if shared else order, last - first)
 
   def chunks_in_order(self, order, epochs: int) -> Iterator[tuple[Chunk, int]]:
-    """The prepared chunks of so many epochs in this order [S or 1, N], and their samples."""
+    """The prepared chunks of `epochs` epochs in this order [S or 1, N], each with its number of samples."""
     chunks = per_sample.make_chunks(order, self.method)
     counts = itertools.cycle([int(chunk.valid.sum()) for chunk in chunks])
     return zip(per_sample.prepared_chunks(self.trainer, self.data[0], chunks, epochs), counts)
 
 
 def method_of(values: dict[str, Any]) -> per_sample.Method:
-  """The method that the fields name, as far as they do."""
+  """The training method that the fields name; fields that are missing keep their defaults."""
   names = {"method": "name"} | {k: k for k in ("block", "sub_block", "tails", "precision")}
   return per_sample.Method(**{name: values[k] for k, name in names.items() if k in values})
 
@@ -115,7 +115,7 @@ def method_of(values: dict[str, Any]) -> per_sample.Method:
 def on_device(
   fleet: Fleet, images, labels, test_images, test_labels
 ) -> tuple[Constant, tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-  """(constant inputs, (training images of the others, labels), (test images, labels))."""
+  """(constant inputs, (training images without them, labels), (test images, labels))."""
   constants = constant_inputs(fleet, images)
   train = jnp.asarray(images[:, constants.varies]), jnp.asarray(labels, "int32")
   return constants, train, (jnp.asarray(test_images), jnp.asarray(test_labels, "int32"))

@@ -1,4 +1,4 @@
-"""Table 4's files: everything that is derived from its runs, and the rows that are shown while it runs."""
+"""Table 4's files, which are derived from its runs, and the rows that are shown while it runs."""
 
 import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,13 +17,15 @@ from qnn_jax.sweeps.points import Row as Finished
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
-  """The table beside the paper's, as markdown, TeX, CSV and figure, and how near the paper the runs are."""
+  """Our table and the paper's as markdown, TeX, CSV and figure, and the fidelity of the runs."""
   runs = [run_of(row) for row in rows]
   summary, paper = summarize(runs), paper_of(config.dataset)
   tests = cell_tests(summary, paper)
 
   def figure():
-    from experiments.table4 import plot  # matplotlib takes half a second, which no worker needs
+    from experiments.table4 import (
+      plot,
+    )  # imported here: matplotlib takes half a second to import, and workers do not need it
 
     return plot.table_figure(summary, paper, config.dataset)
 
@@ -42,7 +44,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def beside_of(paper: Mapping[Cell, Stats]) -> Callable[[RunRow], Mapping[str, float]]:
-  """What a report page shows beside a run's cell: the paper's four numbers."""
+  """What a report page shows next to a run's cell: the paper's four numbers."""
 
   def beside(row):
     stats = paper.get(Cell(*(row[name] for name in Cell._fields)))
@@ -52,12 +54,12 @@ def beside_of(paper: Mapping[Cell, Stats]) -> Callable[[RunRow], Mapping[str, fl
 
 
 def run_of(row: RunRow) -> Run:
-  """A `Run` of a row by name."""
+  """The `Run` of a row, which is a dict by column."""
   return Run(*(row[name] for name in Run._fields))
 
 
 def watch(config: ml_collections.ConfigDict) -> Callable[[list[Finished]], Iterable[str]]:
-  """Gives each row of the table once all its runs are there, in a sweep below what it is of."""
+  """Gives each row of the table once all its runs are finished; in a sweep, below a title with its settings."""
   paper, models = paper_of(config.dataset), models_of_config(config)
   rows: dict = collections.defaultdict(dict)
   shown: list = []
@@ -72,7 +74,9 @@ def watch(config: ml_collections.ConfigDict) -> Callable[[list[Finished]], Itera
     for row in finished:
       point = row.point
       key = point.fields, *(point.values[place] for place in places)
-      if point not in rows[key]:  # it may be found again beside runs that lacked it
+      if (
+        point not in rows[key]
+      ):  # a run may be found again when its group is repeated for other runs
         rows[key][point] = row
         if len(rows[key]) == whole:
           complete.append(key)
@@ -95,7 +99,7 @@ def models_of_config(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 
 def _difference(config, fields, shown):
-  """What a setting's rows stand below: its values of the fields in which it or those before it differ."""
+  """The title of a setting's rows: the values of the fields in which it or earlier settings differ."""
   others = [config.to_dict(), *(f.values for f in shown if f is not None)]
   values = fields.values
   names = [k for k in values if any(_as_json(of[k]) != values[k] for of in others if k in of)]

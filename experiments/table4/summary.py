@@ -1,4 +1,4 @@
-"""Runs of Table 4 -> statistics a cell."""
+"""Statistics of each cell of Table 4 from its runs."""
 
 import collections
 import functools
@@ -13,7 +13,7 @@ from qnn_jax.errors import InputError
 STATUSES = ("ok", "diverged")
 
 
-# A report asks for each cell as often as it has runs, tens of thousands of times.
+# A report asks for each cell once per run, tens of thousands of times.
 _cell = functools.lru_cache(maxsize=100_000)(Cell)
 
 
@@ -22,7 +22,7 @@ class Run(NamedTuple):
 
   Attributes:
     model, train_size, epochs, hidden: the cell, see `Cell`.
-    seed: the number its samples and initial weights were drawn from.
+    seed: the seed of its samples and initial parameters.
     accuracy: on the test set, in percent; None (or NaN) is allowed for a diverged run only.
     status: 'ok', or 'diverged' if its loss stopped being finite.
   """
@@ -47,8 +47,8 @@ class CellSummary(NamedTuple):
   Attributes:
     mean, best, worst: None if every run diverged.
     std: the sample standard deviation (divisor runs - 1); None below two runs.
-    runs: how many runs the four are of.
-    diverged: how many runs were left out because they diverged.
+    runs: the number of runs in these four statistics.
+    diverged: the number of runs left out because they diverged.
   """
 
   mean: float | None
@@ -60,10 +60,9 @@ class CellSummary(NamedTuple):
 
 
 def summarize(runs: Iterable[Run]) -> dict[Cell, CellSummary]:
-  """Statistics a cell, in the order of `cell_order`.
+  """The statistics of each cell, in the order of `cell_order`.
 
-  A diverged run has no accuracy worth averaging, so it is counted, not averaged: what a report
-  shows of it is its number.
+  The accuracy of a diverged run means nothing, so diverged runs are counted but not averaged.
 
   Raises:
     InputError: a run is malformed, or the same cell and seed occurs twice.
@@ -75,13 +74,13 @@ def summarize(runs: Iterable[Run]) -> dict[Cell, CellSummary]:
 
 
 def _summarize_cell(runs: list[Run]) -> CellSummary:
-  # `_checked` has seen to it that all these are numbers.
+  # `_checked` has made sure that all these are numbers.
   good = [float(run.accuracy) for run in runs if run.status == "ok"]  # type: ignore[arg-type]
   diverged = len(runs) - len(good)
   if not good:
     return CellSummary(None, None, None, None, 0, diverged)
-  # The paper does not say which divisor its sigma has. We estimate the spread of all possible runs
-  # from a sample of them, hence n - 1; for 25 runs the choice changes sigma by 2 percent of itself.
+  # The paper does not say which divisor its sigma has. We estimate the standard deviation of all possible
+  # runs from a sample, hence n - 1. For 25 runs the choice changes sigma by 2 percent.
   std = statistics.stdev(good) if len(good) > 1 else None
   return CellSummary(statistics.fmean(good), std, max(good), min(good), len(good), diverged)
 

@@ -1,4 +1,4 @@
-"""Table 4 in the paper's layout, ours beside the paper's: for the screen, markdown and CSV."""
+"""Table 4 in the paper's layout, with our results and the paper's: for the screen, markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from qnn_jax import heads
 Summary = Mapping[Cell, CellSummary]
 Paper = Mapping[Cell, Stats]
 Link = Callable[[Cell], str]
-"""A cell -> the id of the place that its mean links to."""
+"""A function from a cell to the id of the page element that its mean links to."""
 
 CSV_FIELDS = (
   "train_size",
@@ -35,7 +35,7 @@ _MISSING = "-"
 
 
 def header_cells(models: Sequence[str] = PAPER_MODELS) -> tuple[str, ...]:
-  """The heads of `row_cells`' columns."""
+  """The column titles of `row_cells`."""
   pairs = [head for model in models for head in _columns(model, model, "paper")]
   return "size", "epochs", "hidden", *pairs, ""
 
@@ -47,13 +47,13 @@ def row_cells(
 
   Args:
     row: (train_size, epochs, hidden).
-    summary: our cells; one that is missing shows as '-'.
+    summary: our cells; a missing cell shows as '-'.
     paper: the paper's cells.
-    models: which models, in this order; one the paper does not have gets no paper column.
+    models: the models in order; a model that the paper does not have gets no column for the paper.
 
   Returns:
-    Size, epochs, hidden; for each model ours as mean±std and the paper's mean, in percent with one
-    decimal; and last the number of diverged runs in the row, empty if there are none.
+    Size, epochs and hidden neurons; for each model our mean±std and the paper's mean, in percent with one
+    decimal; and finally the number of diverged runs in the row, empty if there are none.
   """
   cells = [Cell(*row, model) for model in models]
   pairs = [
@@ -66,7 +66,7 @@ def row_cells(
 
 
 def header_line(models: Sequence[str] = PAPER_MODELS) -> str:
-  """The line above the `row_line`s."""
+  """The header line above the lines of `row_line`."""
   return _line(header_cells(models), models)
 
 
@@ -76,7 +76,7 @@ def row_line(row: Row, summary: Summary, paper: Paper, models: Sequence[str] = P
 
 
 def to_text(summary: Summary, paper: Paper) -> str:
-  """The whole table for the screen, a rule between sizes; ends with a line end."""
+  """The whole table for the screen, with a rule between sizes; it ends with a newline."""
   models = _models(summary)
   lines = [header_line(models)]
   size = None
@@ -93,8 +93,8 @@ def to_markdown(
 ) -> str:
   """The table in the paper's layout with the fidelity line and notes.
 
-  Each cell holds ours and, in italics after it, the paper's: beside it in the source, right under
-  it once rendered, so that the table stays as narrow as the paper's. With `link`, each of our means is a link.
+  Each cell holds our result and then, in italics, the paper's: on the same line in the source, but below it when
+  rendered, so that the table is as narrow as the paper's. With `link`, each of our means is a link.
   """
   models = _models(summary)
   titles = [heads.title(model) for model in models]
@@ -125,7 +125,7 @@ def to_markdown(
 def to_tex(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
   """The table in the paper's layout as a LaTeX tabular; needs the package booktabs.
 
-  A line a row of the paper, mean and standard deviation, ours and the paper's beside it.
+  One line per row of the paper, with mean and standard deviation, ours and then the paper's.
   """
   models = _models(summary)
   theirs = [model for model in models if model in PAPER_MODELS]
@@ -164,9 +164,9 @@ def to_tex(summary: Summary, paper: Paper, dataset: str = "mnist") -> str:
 
 
 def to_csv(summary: Summary, paper: Paper) -> str:
-  """The table tidy, a line a cell; percentages to four decimals, what is unknown left empty.
+  """The table as CSV, one line per cell; percentages have four decimals, unknown values are empty.
 
-  `runs` are those the statistics are of; `difference` is our mean less the paper's.
+  `runs` is the number of runs in the statistics; `difference` is our mean minus the paper's.
   """
   buffer = io.StringIO()
   writer = csv.writer(buffer, lineterminator="\n")
@@ -181,7 +181,7 @@ def to_csv(summary: Summary, paper: Paper) -> str:
 
 
 def _models(summary: Summary) -> tuple[str, ...]:
-  # The paper's columns stay where they are even while a model has no result yet.
+  # The paper's columns keep their places even while a model has no result yet.
   return models_of([*summary, *(Cell(0, 0, 0, model) for model in PAPER_MODELS)])
 
 

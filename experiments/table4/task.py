@@ -30,8 +30,8 @@ from qnn_jax.sweeps.possible import PERCENT, SEED, Possible, text, whole
 from qnn_jax.sweeps.task import Event, Task
 from qnn_jax.training.fleet import Fleet, Net
 
-# Samples of a lane between two checkpoints, where evaluations are further apart: three epochs of 60,000, 20 s
-# on two cores.
+# Samples of a lane between two checkpoints, if evaluations are further apart than this: three epochs of 60,000
+# samples, which take 20 s on two cores.
 _A_CHECKPOINT = 180_000
 
 MakeProgram = Callable[[tuple[Net, ...], dict[str, Any]], Program]
@@ -39,14 +39,14 @@ MakeProgram = Callable[[tuple[Net, ...], dict[str, Any]], Program]
 
 @functools.lru_cache(maxsize=1)
 def program_of(make: MakeProgram, nets: tuple[Net, ...], text: str) -> Program:
-  """The program of these nets and fields (as JSON), kept for the next group of the process."""
+  """The program of these nets and fields (as JSON), cached for the next group of the process."""
   return make(nets, json.loads(text))
 
 
 def run(group: Group, job: Job, make: MakeProgram = Program) -> Iterator[Event]:
-  """Trains a group from its last checkpoint, if there is one, and tests it after each of its epochs."""
+  """Trains a group, from its last checkpoint if there is one, and tests it after each number of epochs asked for."""
   values = group.points[0].fields.values
-  config: Any = jax.config  # whose types, before JAX 0.12, do not list its options
+  config: Any = jax.config  # before JAX 0.12 the types of jax.config do not list its options
   float64 = values.get("dtype") == "float64" or config.jax_enable_x64
   with jax.enable_x64(float64):
     pairs = sorted({(p["hidden"], p["model"]) for p in group.points}, key=net_order)
@@ -61,13 +61,13 @@ def _run(group, job, program):
   lanes = list(dict.fromkeys(lane_of(point) for point in group.points))
   padded = [*lanes, *[lanes[-1]] * (program.width(len(lanes)) - len(lanes))]
   size = lanes[0]["train_size"]
-  a_sample = len(lanes) * sum(net.hidden for net in nets)  # its cost
+  a_sample = len(lanes) * sum(net.hidden for net in nets)  # the cost of a sample
 
   begin = time.perf_counter()
   done, params = 0, jax.block_until_ready(program.params(padded))
   test = lambda: _test(program, lanes, wanted, done, params, job.keep_params)
   yield Compiled(time.perf_counter() - begin)
-  # A checkpoint is of these nets and no others.
+  # A checkpoint is valid for exactly these nets.
   names = " ".join(f"{net.head}-{net.hidden}" for net in nets)
   kept = [Point(p.fields, (*p.names, "nets"), (*p.values, names)) for p in lanes]
   checkpoint = job.load(kept, most=eval_epochs[0])
@@ -89,7 +89,7 @@ def _run(group, job, program):
       left -= count
       yield Worked(count * a_sample)
       if job.stopping and left % size == 0:
-        break  # the epoch is over, and saved below
+        break  # the epoch is finished, and is saved below
     params = yield from call(trainer.finish, state)
     done, params = stop - left // size, jax.tree.map(np.asarray, params)
     job.save(kept, done, jax.tree.map(lambda leaf: leaf[: len(lanes)], params))
@@ -101,7 +101,7 @@ def _run(group, job, program):
 def _test(program, lanes, wanted, epoch, params, keep_params):
   """The rows of all lanes after an epoch.
 
-  Lane by lane, a device each, so that one program serves any number of them.
+  Each device tests one lane at a time, so that one program serves any number of lanes.
   """
   fleet, rows, names = program.fleet, [], tuple(wanted)[0].names
   for i, lane in enumerate(lanes):
@@ -116,19 +116,19 @@ def _test(program, lanes, wanted, epoch, params, keep_params):
       point = Point(lane.fields, names, tuple(axes[name] for name in names))
       if point not in wanted:
         continue
-      # Hundredths of a percent are single images; what is beyond is rounding.
+      # A hundredth of a percent is one test image; further digits are rounding errors.
       metrics = {"accuracy": round(float(accuracy[k, j]), 4)}
       row = Row(point, metrics, "ok" if finite[k, j] else "diverged")
       if keep_params:
         kept = jax.tree.map(lambda leaf: np.asarray(leaf[0]), of_lane[k])
         row = row._replace(params=kept, network=network(fleet, net))
       rows.append(row)
-  # Net by net and not lane by lane, as the table has them.
+  # Sorted net by net, not lane by lane, as in the table.
   yield sorted(rows, key=lambda row: net_order((row.point["hidden"], row.point["model"])))
 
 
 def network(fleet: Fleet, net: Net) -> dict[str, Any]:
-  """What a net's module is made from, see `sweeps.trained`."""
+  """The description from which a net's module is made, see `sweeps.trained`."""
   return {
     "in_features": fleet.in_features,
     "hidden": net.hidden,
@@ -144,10 +144,10 @@ def _pad(leaf, lanes):
 
 
 def stops(done: int, eval_epochs: Sequence[int], size: int) -> Iterator[int]:
-  """The epochs after which there is a checkpoint: those of an evaluation, and some between.
+  """The epochs after which there is a checkpoint: those of the evaluations, and some in between.
 
-  A run that was stopped has the same as one that was not, as rounding is: what is packed and unpacked
-  there is not what goes on, to the last bit.
+  They are the same whether a run is stopped or not. Packing and unpacking the state at a checkpoint changes its last
+  bits, so that other checkpoints would give other results.
   """
   every = max(1, _A_CHECKPOINT // size)
   for epoch in eval_epochs:
@@ -158,7 +158,7 @@ def stops(done: int, eval_epochs: Sequence[int], size: int) -> Iterator[int]:
 
 
 def check_data(config: ml_collections.ConfigDict) -> None:
-  """InputError if the data set cannot be read, or has too few samples for a training size; or if a net fits no memory."""
+  """InputError if the data set cannot be read, or has too few samples for a training size, or if a net does not fit into memory."""
   data = load_dataset(config.dataset, config.data_dir or None)
   check.memory(max(config.hidden), config.models, data.train_images.shape[1], data.classes)
   for size in config.train_sizes:

@@ -1,9 +1,9 @@
-"""Our cells against the paper's, one by one: Welch's test, and the spreads' ratios.
+"""Compares each of our cells with the paper's: Welch's test, and ratios of standard deviations.
 
-The paper gives the mean and the standard deviation of 25 runs a cell, so whether a cell of ours differs
-from the paper's by more than chance is a test of two means with unequal variances: Welch's. Over 180
-cells some p are small by chance alone; Benjamini and Hochberg's procedure keeps the expected share of
-false alarms among the cells that it names at `RATE`.
+The paper gives the mean and the standard deviation of 25 runs for each cell. Whether our mean differs from the
+paper's by more than chance is tested by Welch's test, for two means with unequal variances. Among 180 cells some
+p-values are small by chance alone. Benjamini and Hochberg's procedure limits the expected share of false alarms
+among the cells that it reports to `RATE`.
 """
 
 import math
@@ -24,17 +24,17 @@ class CellTest(NamedTuple):
   """One cell of both tables.
 
   Attributes:
-    cell: which.
-    ours, theirs: what is compared.
-    difference: our mean less the paper's, in points.
-    error: its standard error, in points: what two samples of one distribution differ by.
+    cell: the cell.
+    ours, theirs: the statistics that are compared.
+    difference: our mean minus the paper's, in points.
+    error: the standard error of the difference, in points.
     z: difference / error, Welch's statistic.
-    p: two-sided; from Student's t with Welch's degrees of freedom.
-    adjusted: p after Benjamini and Hochberg; the cell differs if it is at most `RATE`.
-    std_ratio: our standard deviation over the paper's.
-    note: why the cell is in no test, or empty.
+    p: two-sided p-value from Student's t with Welch's degrees of freedom.
+    adjusted: p adjusted by Benjamini and Hochberg; the cell differs if it is at most `RATE`.
+    std_ratio: our standard deviation divided by the paper's.
+    note: why the cell is not tested; empty if it is tested.
 
-  error, z, p, adjusted and std_ratio are None where they do not exist.
+  error, z, p, adjusted and std_ratio are None if they cannot be computed.
   """
 
   cell: Cell
@@ -50,12 +50,12 @@ class CellTest(NamedTuple):
 
   @property
   def differs(self) -> bool:
-    """Whether the cell is among those that differ at a false-discovery rate of `RATE`."""
+    """Whether the cell differs at a false-discovery rate of `RATE`."""
     return self.adjusted is not None and self.adjusted <= RATE
 
 
 def cell_tests(summary: Mapping[Cell, CellSummary], paper: Mapping[Cell, Stats]) -> list[CellTest]:
-  """A test of every cell that both tables have, in the table's order."""
+  """One test for every cell that both tables have, in the table's order."""
   common = (cell for cell in sorted(summary, key=cell_order) if cell in paper)
   found = ((c, summary[c].mean) for c in common)
   tests = [_test(c, mean, summary[c], paper[c]) for c, mean in found if mean is not None]
@@ -93,17 +93,17 @@ def rms_difference(tests: Sequence[CellTest]) -> float | None:
 
 
 def rms_error(tests: Sequence[CellTest]) -> float | None:
-  """What `rms_difference` is expected to be if nothing differs but the samples, in points."""
+  """The `rms_difference` that random variation of the runs alone would give, in points."""
   return rms([test.error for test in tests if test.error is not None])
 
 
 def paper_error(tests: Sequence[CellTest]) -> float | None:
-  """Root mean square of the standard errors of the paper's own means: no table comes nearer for good."""
+  """Root mean square of the standard errors of the paper's means. No table can be expected to come closer."""
   return rms([test.theirs.std / math.sqrt(PAPER_RUNS) for test in tests])
 
 
 def mean_square_z(tests: Sequence[CellTest]) -> float | None:
-  """Mean of Welch's z squared: about one if nothing differs but the samples."""
+  """Mean square of Welch's z: about one if the tables differ only by random variation of the runs."""
   root = rms([test.z for test in tests if test.z is not None])
   return None if root is None else root**2
 
@@ -115,5 +115,5 @@ def spread_ratio(tests: Sequence[CellTest]) -> float | None:
 
 
 def rms(values: Sequence[float]) -> float | None:
-  """Root mean square; None of nothing."""
+  """Root mean square; None if there are no values."""
   return math.sqrt(math.fsum(v * v for v in values) / len(values)) if values else None

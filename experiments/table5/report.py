@@ -1,4 +1,4 @@
-"""Table 5: time and accuracy of the models as ratios to ANN, beside the paper's."""
+"""Table 5: time and accuracy of the models as ratios to ANN, compared with the paper's."""
 
 import csv
 import functools
@@ -26,13 +26,13 @@ _COLOURS = (panels.GREY, panels.BLUE, panels.ORANGE, panels.GREEN)
 
 
 class Timing(NamedTuple):
-  """One model trained `seeds` runs at once.
+  """The measurement of one model, with `seeds` runs trained at once.
 
   Attributes:
     model: the head.
-    seeds: runs side by side.
-    seconds: of the whole training, its first epoch and the median of the others times their number;
-      compiling is not in it.
+    seeds: the number of runs trained side by side.
+    seconds: time of the whole training: the first epoch, plus the median of the others times their number.
+      Compilation is not included.
     accuracy: mean over the runs, in percent.
   """
 
@@ -43,7 +43,7 @@ class Timing(NamedTuple):
 
 
 def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report:
-  """The table of the runs at once that are finished, as they were measured together."""
+  """The table of the finished groups; the models of a group were measured together."""
   timings = [Timing(row["model"], row["seeds"], row["seconds"], row["accuracy"]) for row in found]
   what = setting(config.train_size, config.epochs, config.hidden, config.dataset)
   text = to_markdown(timings, what)
@@ -52,7 +52,7 @@ def report(config: ml_collections.ConfigDict, found: Sequence[RunRow]) -> Report
 
 
 def rows(timings: Sequence[Timing]) -> list[Row]:
-  """One row a model and number of runs at once; ratios are to ANN with as many runs at once."""
+  """One row per model and number of runs at once; ratios are to ANN with the same number of runs at once."""
   ann = {timing.seeds: timing.seconds for timing in timings if timing.model == "ann"}
   return [
     {
@@ -71,7 +71,7 @@ def rows(timings: Sequence[Timing]) -> list[Row]:
 
 
 def to_csv(timings: Sequence[Timing]) -> str:
-  """The rows, tidy."""
+  """The rows as CSV."""
   text = io.StringIO()
   writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
   writer.writeheader()
@@ -80,7 +80,7 @@ def to_csv(timings: Sequence[Timing]) -> str:
 
 
 def setting(train_size: int, epochs: int, hidden: int, dataset: str) -> str:
-  """A sentence: what was trained, and what the paper's numbers are of, if that is something else."""
+  """A sentence that says what was trained, and what the paper trained if that is different."""
   text = "{}, {:,} samples, {} epochs, {} hidden neurons"
   ours = text.format(dataset.upper(), train_size, epochs, hidden)
   paper = text.format("MNIST", *PAPER_SETTING)
@@ -88,7 +88,7 @@ def setting(train_size: int, epochs: int, hidden: int, dataset: str) -> str:
 
 
 def to_markdown(timings: Sequence[Timing], setting: str) -> str:
-  """The table for people; see `setting`."""
+  """The table in markdown; for the sentence above it see `setting`."""
   lines = [
     "# Table 5: execution time and accuracy",
     "",
@@ -106,15 +106,15 @@ def to_markdown(timings: Sequence[Timing], setting: str) -> str:
 
 
 def figure(timings: Sequence[Timing], setting: str) -> Figure:
-  """Time over ANN's, and test accuracy, ours beside the paper's; see `setting`."""
+  """Our times relative to ANN and our test accuracies next to the paper's; see `setting`."""
   found = rows(timings)
   models = list(dict.fromkeys(row["model"] for row in found))
   counts = list(dict.fromkeys(row["seeds"] for row in found))
   groups = ["paper", *(f"ours, {n} run{'s' * (n > 1)} at once" for n in counts)]
   drawing, (time, accuracy) = panels.figure_with_panels(
-    "Table 5: what quadratic neurons cost, and what they bring",
+    "Table 5: training time and accuracy of quadratic neurons",
     f"Per-sample SGD: {setting}",
-    ["training time over ANN's", "test accuracy, %"],
+    ["training time relative to ANN", "test accuracy, %"],
   )
   width, handles = 0.8 / len(groups), []
   for g, (count, colour) in enumerate(zip((None, *counts), itertools.cycle(_COLOURS))):

@@ -1,4 +1,4 @@
-"""Table 5: how long the models train, measured epoch by epoch, in turn."""
+"""Table 5: measures the training time of the models, which take turns epoch by epoch."""
 
 import dataclasses
 import statistics
@@ -55,7 +55,7 @@ def check_data(config: ml_collections.ConfigDict) -> None:
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """All models of a number of runs at once: alone and whole, since their times are compared."""
+  """One group per number of runs at once, with all its models. It runs alone, because times are compared."""
   together: dict[Point, list[Point]] = {}
   for point in missing:
     together.setdefault(point.without("model"), []).append(point)
@@ -73,7 +73,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 @dataclasses.dataclass
 class _Course:
-  """A model's training, as far as it has come."""
+  """The training of a model, with its current state."""
 
   point: Point
   program: Program
@@ -83,9 +83,9 @@ class _Course:
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains every model of the group, so many runs at once as the points say.
+  """Trains every model of the group, with the number of runs at once that the points give.
 
-  The models take turns, an epoch each, so that whatever else the machine does meets all alike.
+  The models take turns, one epoch each, so that other load on the machine affects all of them equally.
   """
   first = group.points[0]
   epochs, size = first["epochs"], first["train_size"]
@@ -107,7 +107,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
   rows = []
   for course in courses:
     rows.append((yield from _row(course, epochs, job.keep_params)))
-  yield rows  # together: a table of other runs' times would compare what cannot be compared
+  yield rows  # together, because times that were measured at different moments must not be compared
 
 
 def _start(point, size, epochs):
@@ -117,14 +117,16 @@ def _start(point, size, epochs):
   start, rates = program.params(lanes), program.rates(lanes)
   once, _ = next(program.chunks(lanes, size, 0, 1))
   state = yield from call(trainer.start, start, rates)
-  yield from call(trainer.run, state, *program.data, once)  # compiles
+  yield from call(
+    trainer.run, state, *program.data, once
+  )  # compiles the program before its time is measured
   return _Course(
     point, program, trainer.start(start, rates), program.chunks(lanes, size, 0, epochs)
   )
 
 
 def _lanes(point):
-  """A point a seed, as Table 4 has them."""
+  """One point per seed, in the form that Table 4's program takes."""
   runs = range(point["seeds"])
   return [Point(point.fields, ("model", "seed"), (point["model"], seed)) for seed in runs]
 
@@ -133,7 +135,7 @@ def _row(course, epochs, keep_params):
   program = course.program
   params = program.trainer.finish(course.state)
   found = yield from call(program.evaluate, params, *program.test_data)
-  # The first epoch also makes the products that the later ones use.
+  # The first epoch also computes the products that later epochs use again.
   first, *later = course.seconds
   seconds = first + (epochs - 1) * statistics.median(later or [first])
   metrics = {
@@ -142,14 +144,14 @@ def _row(course, epochs, keep_params):
     "epoch_seconds": [round(s, 6) for s in course.seconds],
   }
   row = Row(course.point, metrics, "ok" if bool(found.finite.all()) else "diverged")
-  if keep_params:  # those of seed 0
+  if keep_params:  # the parameters of seed 0
     kept = jax.tree.map(lambda leaf: np.asarray(leaf[0]), params[0])
     row = row._replace(params=kept, network=network(program.fleet, program.fleet.nets[0]))
   return row
 
 
 def _one(points: Sequence[Point], cores: int) -> int:
-  """Groups that run alone need no company of workers."""
+  """One worker: a group here runs alone."""
   return 1
 
 

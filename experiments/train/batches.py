@@ -1,8 +1,8 @@
-"""Minibatches: which images a step sees is a function of the seed and the step alone.
+"""Minibatches. The images of a step depend only on the seed and the step.
 
-So a training that begins again at step s gets what the undisturbed one got there. Grain loads ahead of the
-training. Its own shuffle goes element by element, 7 ms a batch of 128 on one core
-where a permutation of NumPy's takes 0.01 ms, so that an element is a whole batch here.
+So a training that resumes at step s gets the same batch as one that was not interrupted. Grain loads batches ahead
+of the training. Grain's own shuffle works element by element, and takes 7 ms for a batch of 128 on one core. A NumPy
+permutation takes 0.01 ms, so we shuffle with NumPy and give Grain whole batches as elements.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ _AHEAD = 8  # batches
 class Batches:
   """All minibatches of a training, by step: `batches[s]` is (images uint8 [B, h, w, c], labels int32 [B]).
 
-  Every epoch sees all images once in a fresh order; those left over when batches do not come out even wait
-  for another epoch.
+  Every epoch uses all images once in a new random order. If they do not divide evenly into batches, the rest is left
+  out of that epoch.
 
   Attributes:
-    images: that a split has.
-    chosen: [N] the places of those that are used.
-    seed: of the orders.
-    size: B.
-    epochs: how many.
+    images: the images of the split.
+    chosen: [N] the indices of the images that are used.
+    seed: the seed of the random orders.
+    size: the batch size B.
+    epochs: the number of epochs.
   """
 
   images: Images
@@ -39,7 +39,7 @@ class Batches:
 
   @property
   def an_epoch(self) -> int:
-    """Steps of an epoch."""
+    """The number of steps in an epoch."""
     return len(self.chosen) // self.size
 
   def __len__(self) -> int:
@@ -52,16 +52,17 @@ class Batches:
     return self.images.batch(self.chosen[mine])
 
   def ahead_from(self, step: int, loaders: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches from this step on, loaded ahead by so many threads.
+    """The batches from this step on, loaded ahead by this number of threads.
 
-    Pillow decodes without Python's lock. Grain's processes would be left behind where this one is killed.
+    Threads are enough, because Pillow decodes without Python's lock. Grain's worker processes would live on if this
+    process were killed.
     """
     options = grain.ReadOptions(num_threads=loaders, prefetch_buffer_size=max(_AHEAD, loaders))
     return iter(grain.MapDataset.source(self)[step:].to_iter_dataset(options))
 
 
 def choose(size: int, images: int, seed: int) -> np.ndarray:
-  """[size] places of images out of so many, drawn without repetition; all in their order for size 0."""
+  """[size] indices of images, drawn without repetition; size 0 gives all indices in order."""
   if not size:
     return np.arange(images)
   return np.random.default_rng((seed, 0)).permutation(images)[:size]

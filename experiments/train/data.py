@@ -1,4 +1,4 @@
-"""The splits that a run uses, and sentences for data that it cannot use."""
+"""The splits that a run uses, and error messages for data that it cannot use."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from qnn_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-  """What a run trains on and is tested on.
+  """The data for training and testing a run.
 
   Attributes:
-    batches: of the training, by step.
-    validation: None where the config names no such split.
-    test: the split that the result is of.
+    batches: the training batches, by step.
+    validation: the validation split; None if the config names none.
+    test: the split on which the result is measured.
   """
 
   batches: Batches
@@ -27,7 +27,7 @@ class Data:
 
   @property
   def watched(self) -> Images:
-    """The split that is tested on the way."""
+    """The split that is tested during training."""
     return self.test if self.validation is None else self.validation
 
 
@@ -41,7 +41,7 @@ def data_of(values: Mapping[str, Any], seed: int) -> Data:
   """The data of a run.
 
   Raises:
-    InputError: a split is missing or unfit, or has fewer images than the config asks for.
+    InputError: a split is missing or unsuitable, or has fewer images than the config asks for.
   """
   train, test = split_of(values, "train_split"), split_of(values, "test_split")
   validation = split_of(values, "validation_split") if values["validation_split"] else None
@@ -74,6 +74,6 @@ def data_of(values: Mapping[str, Any], seed: int) -> Data:
 
 
 def in_order(images: Images, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """All images of a split in parts of at most so many."""
+  """All images of a split in batches of at most this size."""
   for begin in range(0, len(images), size):
     yield images.batch(np.arange(begin, min(begin + size, len(images))))

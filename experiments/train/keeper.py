@@ -1,7 +1,7 @@
-"""Orbax checkpoints of a run: where it is, so that it resumes with the same numbers.
+"""Orbax checkpoints of a run, from which it resumes with the same numbers.
 
-They are written while training waits, a fraction of a second in `checkpoint_seconds`: Orbax's own threads
-would outlive a failed write, and fill a log with it.
+They are written while training waits, for a fraction of a second in every `checkpoint_seconds`. Orbax's own threads
+would outlive a failed write, and fill the log with its errors.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from absl import logging
 from qnn_jax.sweeps import damage
 
 _MARGIN = 1_000_000  # bytes
-_KEPT = 2  # the newest, and the one before it should that be damaged
+_KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 Read = TypeVar("Read")
 
 
 class Keeper:
-  """The checkpoints of a folder, by step; nobody else may be in it.
+  """The checkpoints in a folder, by step; no other process may use the folder.
 
-  A checkpoint holds `state`, arrays by name, and `progress`, JSON. Orbax gives it its name when it is
-  whole, so that a kill at any moment leaves the one before.
+  A checkpoint holds `state`, arrays by name, and `progress`, JSON. Orbax gives a checkpoint its final name when it
+  is complete, so that a kill at any moment leaves the previous checkpoint intact.
 
   Args:
-    workdir: of the sweep.
-    folder: of the checkpoints.
+    workdir: the workdir of the sweep.
+    folder: the folder of the checkpoints.
   """
 
   def __init__(self, workdir: pathlib.Path, folder: pathlib.Path):
@@ -41,9 +41,9 @@ class Keeper:
     self._remove_unfinished()
 
   def save(self, step: int, state: Any, progress: dict[str, Any]) -> None:
-    """Keeps a tree of arrays and what JSON holds.
+    """Saves a tree of arrays and a value for JSON.
 
-    Where it cannot be written, it is named in a warning, and training goes on: its row may fit still.
+    If a checkpoint cannot be written, a warning says so and training goes on: there may still be room for its row.
     """
     named = _named(state)
     args = ocp.args.Composite(
@@ -51,13 +51,15 @@ class Keeper:
     )
     try:
       self._folder.mkdir(exist_ok=True)
-      # Looked at before, for Orbax fills a disk up first, and then a log.
+      # Checked before writing, because Orbax would first fill the disk and then the log.
       needed = sum(leaf.nbytes for leaf in named.values()) + _MARGIN
       if (free := shutil.disk_usage(self._folder).free) < needed:
         raise OSError(f"{needed / 1e6:,.1f} MB are needed, and {free / 1e6:,.1f} are free")
       with _quiet():
         self._checkpointer.save(self._folder / str(step), args=args, force=True)
-    except Exception as error:  # Orbax promises no types: OSError, ValueError, and XLA's own
+    except (
+      Exception
+    ) as error:  # Orbax documents no exception types: OSError, ValueError, and XLA's own
       self._remove_unfinished()
       why = " ".join(str(error).split())[:200]
       damage.name_once(
@@ -69,26 +71,26 @@ class Keeper:
       shutil.rmtree(self._folder / str(old), ignore_errors=True)
 
   def newest(self, like: Any, read: Callable[[Any], Read]) -> tuple[Any, Read] | None:
-    """(state as a tree like this one, `read` of the progress) of the newest checkpoint that can be read.
+    """(state, as a tree like this one; `read` of the progress) from the newest checkpoint that can be read.
 
-    A damaged one is named in a warning and set aside. None if there is no other.
+    A damaged checkpoint is named in a warning and set aside. Returns None if no checkpoint can be read.
     """
     for step in self._steps():
       try:
         with _quiet():
           return self._read(step, like, read)
-      except Exception as error:  # Orbax promises no types for what is damaged
+      except Exception as error:  # Orbax documents no exception types for damaged files
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         path = self._folder / str(step)
         damage.set_aside(self._workdir, path, damage.Damaged(why), "the run begins earlier")
     return None
 
   def remove(self) -> None:
-    """Removes all checkpoints: the run's row is on disk."""
+    """Removes all checkpoints, when the run's row is on disk."""
     shutil.rmtree(self._folder, ignore_errors=True)
 
   def close(self) -> None:
-    """The folder may be another's."""
+    """Leaves the folder, so that another process may use it."""
     self._checkpointer.close()
 
   def _read(self, step, like, read):
@@ -108,7 +110,7 @@ class Keeper:
     return jax.tree.unflatten(jax.tree.structure(like), leaves), read(found.progress)
 
   def _steps(self) -> list[int]:
-    """The newest first."""
+    """The steps of the checkpoints, newest first."""
     names = (path.name for path in self._folder.glob("*"))
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
@@ -119,10 +121,10 @@ class Keeper:
 
 @contextlib.contextmanager
 def alone_in(folder: pathlib.Path) -> Iterator[None]:
-  """Makes the folder, and waits until no other process is in it: one that was taken for dead may live."""
+  """Makes the folder and waits until no other process uses it: a process that was taken for dead may be alive."""
   folder.mkdir(parents=True, exist_ok=True)
   with (folder / "lock").open("w") as file:
-    # No such locks on some file systems, nor on Windows.
+    # Some file systems, and Windows, have no such locks.
     with contextlib.suppress(OSError, ImportError):
       import fcntl
 
@@ -132,7 +134,7 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet():
-  """Silences Orbax: what went wrong is told in one sentence of our own."""
+  """Silences Orbax's log; our own message says in one sentence what went wrong."""
   logger = logging.get_absl_logger()
   before, logger.disabled = logger.disabled, True
   try:
@@ -142,7 +144,7 @@ def _quiet():
 
 
 def _named(tree: Any) -> dict[str, Any]:
-  """Arrays by their path, 'state.params.head.q': as Orbax wants them and a reader finds them."""
+  """Arrays by their path, such as 'state.params.head.q': the form that Orbax takes, and easy to read."""
   return {
     jax.tree_util.keystr(path, simple=True, separator="."): _data(leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -154,7 +156,7 @@ def _is_key(leaf) -> bool:
 
 
 def _data(leaf):
-  """The numbers of an array; of random keys, dropout's say, too."""
+  """The numbers of an array, also of an array of random keys such as dropout's."""
   return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 

@@ -1,7 +1,7 @@
-"""A run from its start, or its checkpoint, to its row.
+"""Trains a run from its start, or from its checkpoint, to its row.
 
-Nothing of a run's numbers hangs on where it was stopped: a step's batch follows from the seed and the step,
-and a checkpoint holds all else, the sums of an unfinished epoch among it.
+The numbers of a run do not depend on where it was stopped: a step's batch follows from the seed and the step, and a
+checkpoint holds everything else, including the sums of an unfinished epoch.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from qnn_jax.sweeps.job import Job
 from qnn_jax.sweeps.points import Compiled, Group, Point, Row, Said, Worked
 from qnn_jax.sweeps.task import Event
 
-_LOOK = 50  # steps between two looks at the losses
-_MOST_CLASSES = 100  # whose confusions a row holds: their square
+_LOOK = 50  # steps between two checks of the losses
+_MOST_CLASSES = 100  # the most classes for which a row holds the confusion matrix
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
@@ -44,12 +44,12 @@ def run(group: Group, job: Job) -> Iterator[Event]:
         yield of_point.row()
       finally:
         keeper.close()
-      if not job.keep_params:  # the row is on disk
+      if not job.keep_params:  # after `yield`, the row is on disk
         keeper.remove()
 
 
 def folder_name(point: Point) -> str:
-  """Of a run, below DIR/training: what it is in words, and a digest of all that it is."""
+  """The name of a run's folder below DIR/training: a short description, and a digest of all its values."""
   words = [settings.values_of(point)[name] for name in ("network", "head")]
   words += [f"{n}_{v}" for n, v in point.axes().items() if n not in ("network", "head")]
   digest = hashlib.sha256(point.text().encode()).hexdigest()[:8]
@@ -57,7 +57,7 @@ def folder_name(point: Point) -> str:
 
 
 class _Run:
-  """One run. Where it is: `state`; `best`, what the lowest loss was of, or None; and `progress`."""
+  """One run. Its current position is `state`, `best` (the state with the lowest loss, or None) and `progress`."""
 
   def __init__(self, point: Point, job: Job, keeper: Keeper, folder: pathlib.Path):
     self.point, self.job, self.keeper, self.folder = point, job, keeper, folder
@@ -71,11 +71,11 @@ class _Run:
     self.best: Any = None
     self.progress = Progress()
     self._told_s = self.program.compiled_s
-    self._step_s: list[float] = []  # a step's seconds, a mean between two looks
+    self._step_s: list[float] = []  # seconds per step, a mean between two checks
     self._resumed_at = 0
 
   def carry_on(self) -> Iterator[Event]:
-    """The first state, or that of the newest checkpoint."""
+    """The initial state, or the state of the newest checkpoint."""
     self.state = self.program.start(self.point["seed"], self.rates)
     found = self.keeper.newest(self._kept(), Progress.from_json)
     if found is not None:
@@ -87,7 +87,7 @@ class _Run:
     yield from self._compiled()
 
   def train(self, cost: float) -> Iterator[Event]:
-    """All steps that are left."""
+    """Trains all remaining steps."""
     progress, batches = self.progress, self.data.batches
     cost_of_step = cost / max(1, len(batches))
     yield Worked(progress.step * cost_of_step, resumed=True)
@@ -130,7 +130,7 @@ class _Run:
       yield Said(f"{self._name()}: {progress.ended}; a lower learning_rate or a clip may help")
 
   def row(self) -> Row:
-    """What came of it: of the parameters with the lowest validation loss where it looks for them."""
+    """The run's row: with early stopping, for the parameters with the lowest validation loss."""
     if self.best is not None:
       self.state = self.state._replace(**self.best)
     tested = self._test(self.data.test)
@@ -159,7 +159,7 @@ class _Run:
     return row
 
   def _look(self, step: int) -> bool:
-    """Whether the losses so far are looked at: each look waits for the device."""
+    """Whether to check the losses now. Each check waits for the device."""
     return step % _LOOK == 0 or step % self.data.batches.an_epoch == 0 or self._logs(step)
 
   def _logs(self, step: int) -> bool:
@@ -177,7 +177,7 @@ class _Run:
       self.progress.ended = f"the loss became {losses[bad[0]]} at step {step}"
 
   def _line(self, seconds: float | None) -> dict[str, Any]:
-    """Of the steps since the last line; seconds: of a step, None where compiling was among them."""
+    """The metrics line of the steps since the last line; `seconds` is per step, None if a step was compiled."""
     progress, an_epoch = self.progress, self.data.batches.an_epoch
     means = progress.line.means()
     progress.line = type(progress.line)()
@@ -191,7 +191,7 @@ class _Run:
     }
 
   def _end_epoch(self):
-    """The line of the curve, and early stopping; returns what a line of metrics has of the test."""
+    """Adds a line to the curve and stops early if asked to; returns the test's part of a metrics line."""
     progress = self.progress
     number = len(progress.curve) + 1
     means, progress.epoch = progress.epoch.means(), type(progress.epoch)()
@@ -220,7 +220,7 @@ class _Run:
       progress.best, progress.best_epoch, progress.stale = float(loss), epoch, 0
       self.best = jax.tree.map(
         lambda leaf: leaf.copy(), self._tested()
-      )  # a step writes over its own
+      )  # copied, because a step overwrites its input
       return
     progress.stale += 1
     if progress.stale >= self.values["patience"]:
@@ -239,11 +239,11 @@ class _Run:
     signals.check()
 
   def _tested(self) -> dict[str, Any]:
-    """What a test is of: the parameters, and the other variables, a normalisation's statistics say."""
+    """What a test uses: the parameters and the other variables, such as normalisation statistics."""
     return {"params": self.state.params, "rest": self.state.rest}
 
   def _kept(self) -> dict[str, Any]:
-    """The arrays of a checkpoint."""
+    """The arrays that a checkpoint holds."""
     if not self.values["patience"]:
       return {"state": self.state}
     return {"state": self.state, "best": self._tested() if self.best is None else self.best}

@@ -1,8 +1,8 @@
-"""metrics.jsonl, and the same for TensorBoard.
+"""metrics.jsonl, and the same metrics for TensorBoard.
 
-The JSON lines are the truth: a line a logged step, in order, each step once. A training that carries on drops
-the lines behind its checkpoint, and writes TensorBoard's file anew from those that stay, so that both tell of
-every step once, however often the training was killed.
+metrics.jsonl has one line per logged step, in order, each step once. A training that resumes removes the lines after
+its checkpoint, and writes TensorBoard's file again from the remaining lines. So both files hold every step once,
+however often the training was killed.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ NAME = "metrics.jsonl"
 
 
 class Metrics:
-  """Two files of a folder that grow line by line; a context manager."""
+  """The two metrics files of a folder, which grow line by line; a context manager."""
 
   def __init__(self, folder: pathlib.Path, step: int):
-    """Keeps what is there up to this step.
+    """Opens the files and keeps their lines up to this step.
 
     Args:
-      folder: of the run.
-      step: of the checkpoint that the training begins at, 0 for none.
+      folder: the folder of the run.
+      step: the step of the checkpoint at which the training begins; 0 for none.
     """
     self._path = folder / NAME
     kept = [line for line in read(self._path) if line["step"] <= step]
     atomic_write_text(self._path, "".join(map(_text, kept)))
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
-    # Only here, for a run without metrics does without.
+    # Imported only here, because a run without metrics does not need it.
     from tensorboardX import SummaryWriter
 
     self._writer = SummaryWriter(str(folder), flush_secs=10)
@@ -47,7 +47,7 @@ class Metrics:
     self._to_tensorboard(line)
 
   def sync(self) -> None:
-    """Everything is on the disk when it returns: before a checkpoint of the same step."""
+    """Writes everything to disk; called before a checkpoint of the same step is saved."""
     os.fsync(self._file.fileno())
     self._writer.flush()
 
@@ -65,7 +65,7 @@ class Metrics:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of a metrics.jsonl; [] if there is none. What a kill has cut off is left out."""
+  """The lines of a metrics.jsonl; [] if the file does not exist. A line that a kill cut off is left out."""
   found: list[dict[str, Any]] = []
   with contextlib.suppress(FileNotFoundError):
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():

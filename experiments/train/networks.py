@@ -1,4 +1,4 @@
-"""Faults of a network that a user has registered: one sentence, with the line of their file."""
+"""Errors in a network that a user has registered: one sentence with the line in the user's file."""
 
 import contextlib
 import pathlib
@@ -12,7 +12,7 @@ _OURS = pathlib.Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def told(kind: str) -> Iterator[None]:
-  """Within it, what a network's code raises becomes an InputError that names the network and the line."""
+  """A context in which an exception of the network's code becomes an InputError with the network and the line."""
   try:
     yield
   except InputError:
@@ -25,7 +25,7 @@ def told(kind: str) -> Iterator[None]:
 
 
 def check_outputs(kind: str, logits, wanted: tuple[int, int]) -> None:
-  """InputError unless a network's outputs are one logit a class."""
+  """InputError unless a network returns one logit per class."""
   if logits.shape != wanted:
     raise InputError(
       f"the network '{kind}' must return logits of the shape {wanted}, images and classes, for a batch, "
@@ -34,7 +34,7 @@ def check_outputs(kind: str, logits, wanted: tuple[int, int]) -> None:
 
 
 def _place(error: Exception) -> str:
-  """' at FILE:LINE', the innermost of neither this project nor a library; '' if there is none."""
+  """' at FILE:LINE' of the innermost frame outside this project and libraries; '' if there is none."""
   for frame in reversed(traceback.extract_tb(error.__traceback__)):
     path = pathlib.Path(frame.filename)
     libraries = {"site-packages", "dist-packages"} & set(path.parts)

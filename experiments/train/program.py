@@ -1,7 +1,7 @@
-"""The compiled parts of a training: its start, its step, its test; data parallel over all devices.
+"""The compiled functions of a training: initialisation, step and test; data parallel over all devices.
 
-The batch is divided among the devices of this process, parameters are whole on each, and XLA adds the
-gradients up. Numbers of a run, its seed and rates, are arguments: runs that differ in them share the program.
+The batch is divided among the devices of this process, every device holds all parameters, and XLA sums the
+gradients. The seed and the learning rates are arguments, so that runs that differ only in them share the program.
 """
 
 import functools
@@ -25,12 +25,12 @@ from qnn_jax.errors import InputError
 from qnn_jax.training import _compile, optimizers
 
 AXIS = "data"
-# Images that are tested at once: as few as hold so many numbers, and no more than this.
+# A batch of test images holds at most so many images, and at most about so many numbers.
 _TESTED_AT_ONCE, _TESTED_NUMBERS = 500, 2**24
 
 
 class State(NamedTuple):
-  """Where a training is: parameters, the model's other variables, and the optimiser's state."""
+  """The state of a training: parameters, the model's other variables, and the optimiser's state."""
 
   params: Any
   rest: Any
@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 class Tested(NamedTuple):
-  """Of a split: mean loss, accuracy in percent, and confusion [C, C], true classes in rows."""
+  """Results on a split: mean loss, accuracy in percent, and the confusion matrix [C, C], true classes in rows."""
 
   loss: float
   accuracy: float
@@ -46,17 +46,17 @@ class Tested(NamedTuple):
 
 
 class Program:
-  """Compiled when they are first called, each once.
+  """The functions of a training, each compiled once, when it is first called.
 
   Args:
-    shape: what it hangs on.
+    shape: what the program depends on.
 
   Attributes:
-    parameters: how many the network has.
-    classes: outputs.
-    tested_at_once: images of a batch of `test`.
-    compiled_s: seconds that compiling has taken so far.
-    step_bytes: memory of a step on a device: its arguments, results and what is between; 0 before the first.
+    parameters: the number of parameters of the network.
+    classes: the number of outputs.
+    tested_at_once: the number of images in a batch of `test`.
+    compiled_s: the seconds spent on compilation so far.
+    step_bytes: memory of a step on a device: arguments, results and temporaries; 0 before the first step.
   """
 
   def __init__(self, shape: Shape):
@@ -82,13 +82,13 @@ class Program:
     self.compiled_s = 0.0
     self.step_bytes = 0
     self._compiled: dict[Any, Callable] = {}
-    # Draws take long to compile with all that XLA has, and are done once.
+    # Random draws take long to compile at XLA's full optimisation level, and run only once.
     self._draw: Any = _compile.jit(self._start, level=1, on_cpu=True)
 
   def check(self) -> None:
-    """Looks every name up and traces a step, and computes nothing: InputError for what does not fit."""
+    """Looks up every name and traces a step without computing anything; InputError for what does not fit."""
     of = self._shape
-    # Not while tracing, where JAX adds lines of its own to an error.
+    # Not during tracing, where JAX adds lines of its own to an error.
     self._optimizer(dict.fromkeys(settings.RATES, 0.1))
     rates = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in settings.RATES}
     images = jax.ShapeDtypeStruct((of["batch_size"], *of.image_shape), jnp.uint8)
@@ -100,7 +100,7 @@ class Program:
     jax.eval_shape(self._step, state, rates, images, labels)
 
   def start(self, seed: int, rates: Mapping[str, Any]) -> State:
-    """The state before the first step."""
+    """The initial state, before the first step."""
     begin = time.perf_counter()
     known = self._draw._cache_size()
     state = jax.block_until_ready(self._draw(jax.random.key(seed), rates))
@@ -109,12 +109,12 @@ class Program:
     return self.put(state)
 
   def step(self, state: State, rates: Mapping[str, Any], images, labels):
-    """(state after a step, whose arrays replace the former's; its mean loss; how many were right)."""
+    """(state after a step, which reuses the arrays of the old state; mean loss; number of correct images)."""
     images, labels = jax.device_put((images, labels), self._parted)
     return self._call(self._step, state, rates, images, labels, donate=(0,))
 
   def test(self, state: State, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> Tested:
-    """Of all images of these batches, the model in its evaluation mode; the loss without label smoothing.
+    """Tests the model, in evaluation mode, on all images of these batches; the loss has no label smoothing.
 
     A batch has at most `tested_at_once` images.
     """
@@ -132,11 +132,11 @@ class Program:
     return Tested(float(loss) / total, 100 * float(np.trace(confusion)) / total, confusion)
 
   def put(self, tree: Any) -> Any:
-    """Arrays of a checkpoint, whole on every device."""
+    """Puts the arrays of a checkpoint on every device."""
     return jax.device_put(tree, self._whole)
 
   def kept(self, state: State) -> tuple[Any, dict[str, Any]]:
-    """(parameters and statistics as a tree of arrays, what `sweeps.trained` makes the network from)."""
+    """(parameters and statistics as a tree of arrays, description from which `sweeps.trained` makes the network)."""
     _, statistics = nnx.split_state(state.rest, nnx.RngState, ...)
     variables = nnx.to_pure_dict(nnx.merge_state(state.params, statistics))
     return jax.tree.map(np.asarray, variables), models.described(
@@ -144,7 +144,7 @@ class Program:
     )
 
   def learning_rates(self, step: int, rates: Mapping[str, Any]) -> dict[str, float]:
-    """Of this step, from 0: learning_rate, and quadratic_learning_rate if that is another."""
+    """The rates at this step, counted from 0: learning_rate, and quadratic_learning_rate if it differs."""
     names = ["learning_rate"] + ["quadratic_learning_rate"] * self._shape.quadratic_rate
     scheduled = {name: self._scheduled(rates[name]) for name in names}
     return {name: float(of(step) if callable(of) else of) for name, of in scheduled.items()}
@@ -173,7 +173,7 @@ class Program:
   def _scheduled(self, rate) -> Any:
     of = self._shape
     if of["schedule"] == "constant" and not of["warmup_steps"]:
-      return rate  # as it is: some optimisers take no schedule
+      return rate  # passed as a number, because some optimisers take no schedule
     return optimizers.schedule(
       of["schedule"],
       rate,
@@ -214,7 +214,7 @@ class Program:
     model = nnx.merge(self._graph, state.params, state.rest, copy=True)
     model.eval()
     logits, there = self._logits(model, images), labels >= 0
-    # Rows that fill a batch up have no label: their loss may be anything, and does not count.
+    # Rows that pad a batch have no label. Their loss may be anything, and is not counted.
     loss = jnp.where(there, self._loss(logits, labels), 0).sum()
     classes = self._shape.classes
     confusion = jnp.zeros((classes, classes), jnp.int32)
@@ -234,13 +234,13 @@ class Program:
 
 @functools.lru_cache(maxsize=4)
 def program_of(shape: Shape) -> Program:
-  """The program, kept for the next runs of the process."""
+  """The program, cached for the next runs of the process."""
   return Program(shape)
 
 
 def _bytes(compiled) -> int:
   memory = compiled.memory_analysis()
-  if memory is None:  # a back end that does not tell
+  if memory is None:  # this backend does not report memory
     return 0
   of = lambda name: getattr(memory, f"{name}_size_in_bytes")
   return of("argument") + of("output") - of("alias") + of("temp")

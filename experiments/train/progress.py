@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside arrays: numbers that JSON keeps to their last bit."""
+"""What a checkpoint holds besides arrays: numbers, which JSON keeps exactly."""
 
 import dataclasses
 from typing import Any
@@ -9,10 +9,10 @@ class Window:
   """Sums over some steps.
 
   Attributes:
-    steps: how many.
-    loss: the sum of their mean losses.
-    right: images whose largest output was their label's.
-    images: that they have seen.
+    steps: the number of steps.
+    loss: the sum of the mean losses of the steps.
+    right: the number of images whose largest output was that of their label.
+    images: the number of images in the steps.
   """
 
   steps: int = 0
@@ -21,32 +21,34 @@ class Window:
   images: int = 0
 
   def add(self, losses: list[float], right: int, images: int) -> None:
-    """Takes some steps in, by the losses of each."""
+    """Adds some steps, given the loss of each."""
     self.steps += len(losses)
-    for loss in losses:  # one by one, so that the sum does not hang on where it was stopped
+    for (
+      loss
+    ) in losses:  # one by one, so that the rounded sum does not depend on where the run was stopped
       self.loss += loss
     self.right += right
     self.images += images
 
   def means(self) -> dict[str, float]:
-    """loss, and accuracy in percent."""
+    """The mean loss, and accuracy in percent."""
     return {"loss": self.loss / self.steps, "accuracy": 100 * self.right / self.images}
 
 
 @dataclasses.dataclass
 class Progress:
-  """Where a run is.
+  """The progress of a run.
 
   Attributes:
-    step: steps that are done.
-    epoch: sums of the epoch that it is in.
+    step: the number of finished steps.
+    epoch: sums over the current epoch.
     line: sums since the last line of metrics.
-    curve: a line an epoch: epoch, train_loss, train_accuracy, and loss and accuracy of the split that is
-      tested on the way, None where it was not.
-    best: the lowest of these losses; None before the first.
-    best_epoch: when that was; 0 before.
-    stale: tests since then.
-    ended: why the run has ended before its last step; "" if it has not.
+    curve: one line per epoch: epoch, train_loss, train_accuracy, and loss and accuracy of the split that is tested
+      during training (None for epochs without a test).
+    best: the lowest of these test losses; None before the first test.
+    best_epoch: the epoch of that loss; 0 before the first test.
+    stale: the number of tests since then.
+    ended: why the run ended before its last step; "" if it did not.
   """
 
   step: int = 0
@@ -59,11 +61,11 @@ class Progress:
   ended: str = ""
 
   def as_json(self) -> dict[str, Any]:
-    """What JSON holds."""
+    """The progress in a form that JSON can hold."""
     return dataclasses.asdict(self)
 
   @classmethod
   def from_json(cls, found: dict[str, Any]) -> "Progress":
-    """`as_json` undone."""
+    """The inverse of `as_json`."""
     windows = {name: Window(**found[name]) for name in ("epoch", "line")}
     return cls(**{**found, **windows})

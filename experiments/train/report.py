@@ -16,7 +16,7 @@ from qnn_jax.reports import panels
 from qnn_jax.reports.report import Report
 from qnn_jax.reports.rows import csv_text
 
-_MOST_NAMED = 20  # classes whose names and counts still fit
+_MOST_NAMED = 20  # the most classes whose names and counts fit into the figure
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
@@ -58,7 +58,7 @@ def _markdown(config, rows):
 
 
 def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
-  """Loss and accuracy by epoch, a line a seed; and what was taken for what."""
+  """Loss and accuracy by epoch, one line per seed, and the confusion matrix."""
   good = [row for row in rows if row["status"] == "ok" and row["confusion"]]
   watched = rows[0]["watched"]
   title = f"{config.network.upper()} with the head {heads.title(config.head)} on {config.dataset}"

@@ -1,4 +1,4 @@
-"""A run's settings: the values of its point by name, and what the compiled program hangs on."""
+"""A run's settings: the values of its point by name, and what the compiled program depends on."""
 
 import ast
 import dataclasses
@@ -11,10 +11,11 @@ from qnn_jax.errors import InputError
 from qnn_jax.models import Network
 from qnn_jax.sweeps.points import Point
 
-# Fields that are values of a compiled program: a sweep over them compiles once.
+# Fields that are arguments of a compiled program: a sweep over them compiles once.
 RATES = ("learning_rate", "quadratic_learning_rate", "weight_decay")
 
-# Change no number, so that no run is another one for them: field -> its value where a workdir has none.
+# Fields that change no result, so that they are no part of a run's identity: field -> its value where a workdir
+# has none.
 APART = {"log_every": 0, "checkpoint_seconds": 30.0, "loaders": 2}
 
 _OF_NETWORK = ("channels", "hidden", "head", "kernel_size", "activation", "parameters")
@@ -26,14 +27,14 @@ _OF_PROGRAM = (
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """What a program hangs on: all but the seed, the rates and the data.
+  """What a program depends on: everything except the seed, the rates and the data.
 
   Attributes:
-    network: its layers.
+    network: the layers of the network.
     image_shape: (height, width, channels) of an image.
-    classes: how many.
-    steps: of the whole training, for the schedule.
-    quadratic_rate: whether quadratic parameters have a rate of their own.
+    classes: the number of classes.
+    steps: the steps of the whole training, for the schedule.
+    quadratic_rate: whether quadratic parameters have a learning rate of their own.
     decays: whether there is a weight decay.
     fields: the config's fields `_OF_PROGRAM`, by name, in order.
   """
@@ -56,7 +57,7 @@ def values_of(point: Point) -> dict[str, Any]:
 
 
 def apart_of(workdir: pathlib.Path) -> dict[str, Any]:
-  """The values of `APART` in the workdir's config.json: they are no part of a point."""
+  """The values of `APART` in the workdir's config.json. They are not part of a point."""
   try:
     config = json.loads((workdir / "config.json").read_text("utf-8"))
   except (OSError, ValueError):
@@ -79,7 +80,7 @@ def network_of(values: Mapping[str, Any]) -> Network:
 def shape_of(
   values: Mapping[str, Any], image_shape: tuple[int, ...], classes: int, steps: int
 ) -> Shape:
-  """What the program of a run hangs on."""
+  """The `Shape` of a run: what its program depends on."""
   return Shape(
     network_of(values),
     image_shape,
@@ -98,7 +99,7 @@ def arguments(name: str, text: str) -> dict[str, Any]:
   try:
     call: Any = ast.parse(f"f({text})", mode="eval").body
     names = [keyword.arg for keyword in call.keywords]
-    # "a=1)(b=2" would be two calls, and a name may be there but once.
+    # "a=1)(b=2" would be two calls, and a name may occur only once.
     if (
       not isinstance(call.func, ast.Name)
       or call.args

@@ -1,4 +1,4 @@
-"""train's task: a run is a seed; what a config says in vain is refused in one sentence before anything runs."""
+"""train's task: one run per seed. A bad config is refused in one sentence before anything runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def check_data(config: ml_collections.ConfigDict) -> None:
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-  """`check_data` of plain fields, by name."""
+  """`check_data` for a dict of the fields."""
   data = data_of(values, seed=0)
   train = data.batches.images
   devices = jax.local_device_count()
@@ -92,13 +92,13 @@ def check_values(values: Mapping[str, Any]) -> None:
   pixels = 4.0 * values["batch_size"] * math.prod(train.shape)
   checks.memory(pixels, f"a batch of {values['batch_size']} images of {train.shape}")
   program = Program(shape)
-  # Adam's: parameters, their gradients, and two means.
+  # With Adam: parameters, their gradients, and two moments.
   checks.memory(16.0 * program.parameters, f"training {program.parameters:,} parameters")
   program.check()
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """A run each; runs of one program, one after another in a process, compile once."""
+  """One group per run. Runs of one program that follow each other in a process compile it once."""
   return [
     Group((point,), cost=_cost(values), program=_program(values), title=_title(point))
     for point in missing
@@ -107,7 +107,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def _cost(values):
-  """In images that are trained on; all of MNIST where the config does not say how many there are."""
+  """The cost in training images; that of all of MNIST if the config does not give the number of images."""
   return float(values["epochs"] * (values["train_size"] or 60_000))
 
 

@@ -1,4 +1,4 @@
-"""XOR with a single quadratic neuron: Fig. 1. What it does and costs: configs/xor.py.
+"""XOR with a single quadratic neuron: Fig. 1. configs/xor.py describes the experiment.
 
 python -m experiments.xor --config=configs/xor.py[:smoke] --workdir=DIR
 """

@@ -1,4 +1,4 @@
-"""Fig. 1: the neurons that learn XOR, in the plane."""
+"""Fig. 1: the boundaries of neurons that learned XOR, in the plane."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from qnn_jax.reports import boundaries
 
 
 class Neuron(NamedTuple):
-  """One quadratic neuron of two inputs, as often as it is drawn.
+  """One quadratic neuron of two inputs, to be drawn in a panel.
 
   Attributes:
-    theta: [6] when it first was right, in `training.logistic.join`'s order: b, w1, w2, q11, q12,
-      q22.
-    final_theta: [6] at the end of its training.
-    title: what its panel says above.
+    theta: [6] its parameters when all points were first right, in the order of `training.logistic.join`:
+      b, w1, w2, q11, q12, q22.
+    final_theta: [6] its parameters at the end of training.
+    title: the title of its panel.
   """
 
   theta: np.ndarray
@@ -27,12 +27,12 @@ class Neuron(NamedTuple):
 
 
 def xor_figure(x: np.ndarray, targets: np.ndarray, neurons: Sequence[Neuron]) -> Figure:
-  """Fig. 1: a panel a neuron with the four points, the boundary and the side that is 'true'.
+  """Fig. 1: one panel per neuron with the four points, the boundary and the side that is 'true'.
 
   Args:
     x: [4, 2].
     targets: [4] in {0, 1}.
-    neurons: one a panel.
+    neurons: one for each panel.
   """
   width, height = 0.3 + 3.7 * len(neurons), 5.2
   figure = Figure(figsize=(width, height))

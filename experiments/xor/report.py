@@ -1,4 +1,4 @@
-"""Fig. 1's files: how many starts are solved, how soon, by which kind of boundary; two of them drawn."""
+"""Fig. 1's files: how many starts learn XOR, how soon, with which kind of boundary; two starts are drawn."""
 
 import collections
 import statistics
@@ -15,7 +15,7 @@ from qnn_jax.experiment import RunRow
 from qnn_jax.reports.report import Report
 from qnn_jax.reports.rows import csv_text, markdown_row
 
-COLUMNS = ("ellipse", "hyperbola", "other")  # of the kinds; results.csv has them in full
+COLUMNS = ("ellipse", "hyperbola", "other")  # kinds of boundaries; results.csv has all of them
 
 
 def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
@@ -28,7 +28,10 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
 
 
 def count(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
-  """A row an init: how many are solved, how soon, and how many are of each kind, then and last."""
+  """One row per init: how many starts are solved, how soon, and how many boundaries are of each kind.
+
+  The kind is counted when all points were first right, and again at the end of training.
+  """
   counts = []
   for init in dict.fromkeys(row["init"] for row in rows):
     mine = [row for row in rows if row["init"] == init]
@@ -53,8 +56,8 @@ def _column(kind: str) -> str:
 
 
 def shown(rows: Sequence[RunRow]) -> list[Neuron]:
-  """Fig. 1's two, as far as they are there: a random start that gives a hyperbola (the first start if none
-  does), and I's."""
+  """The two neurons of Fig. 1, as far as they are finished: a random start that gives a hyperbola (the first
+  start if none does), and the start from I."""
   random = [row for row in rows if row["init"] != "identity"]
   hyperbola = [row for row in random if row["kind"] == "hyperbola"]
   identity = [row for row in rows if row["init"] == "identity"]
@@ -68,19 +71,19 @@ def _neuron(row: RunRow, what: str) -> Neuron:
   solved = row["solved_epoch"]
   right = f"{row['correct']} of 4 right"
   when = right if solved is None else f"4 of 4 right after epoch {solved}"
-  # What is not finite is None in a record.
+  # A record holds None for what was not finite.
   found = ([row[name] for name in THETA], row["final_theta"])
   theta, final = (np.array(values, np.float64) for values in found)
   return Neuron(theta, final, f"{what}: {row['kind']}\n{when}")
 
 
 def counts_csv(counts: Sequence[dict[str, Any]]) -> str:
-  """`count`'s rows as they are."""
+  """The rows of `count` as CSV."""
   return csv_text([counts[0].keys(), *(row.values() for row in counts)])
 
 
 def counts_markdown(counts: Sequence[dict[str, Any]], config: ml_collections.ConfigDict) -> str:
-  """`count`'s rows, with what they mean."""
+  """The rows of `count` in markdown, with an explanation."""
   lines = [
     "# XOR by a single quadratic neuron (Fig. 1)",
     "",

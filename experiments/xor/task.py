@@ -1,6 +1,6 @@
-"""Fig. 1's runs: single quadratic neurons that learn XOR, one from the identity and random ones, side by side.
+"""Fig. 1's runs: single quadratic neurons that learn XOR from the identity and from random starts, side by side.
 
-A start is a point: `init` is 'identity'; 'random', as N(0, s^2) is called here; or another distribution.
+Each start is a point. Its `init` is 'identity', 'random' (for N(0, s^2)), or the name of another distribution.
 """
 
 import functools
@@ -29,7 +29,7 @@ COLUMNS = ("init", "start", "correct", "solved_epoch", "kind", "final_kind", *TH
 
 _IDENTITY = np.array([0, 0, 0, 1, 0, 1], np.float32)
 
-# Neurons of a device, and epochs, of one call: what it returns, every neuron after every epoch, takes 24 MB.
+# Neurons per device and epochs in one call. A call returns every neuron after every epoch, which takes 24 MB.
 _MOST_STARTS = 1000
 _STRETCH = 1000
 
@@ -50,7 +50,7 @@ def points(config: ml_collections.ConfigDict) -> Iterator[dict[str, Any]]:
 
 
 def groups(missing: Sequence[Point], parts: int) -> list[Group]:
-  """Starts that train alike together, in about `parts` groups."""
+  """Groups of starts that train in the same way, about `parts` groups in all."""
   return [
     Group(part, cost=len(part) * part[0]["epochs"], program=f"{len(part)} starts")
     for part in alike_in_parts(
@@ -60,7 +60,7 @@ def groups(missing: Sequence[Point], parts: int) -> list[Group]:
 
 
 def start_of(point: Point) -> np.ndarray:
-  """theta [6] that a point starts from: start k depends on k alone, not on how many there are."""
+  """The initial theta [6] of a point. Start k depends only on k, not on the number of starts."""
   if point["init"] == "identity":
     return _IDENTITY
   init = "normal" if point["init"] == "random" else point["init"]
@@ -71,7 +71,7 @@ _start = jax.jit(logistic.start, static_argnums=(1, 2, 3))
 
 
 def run(group: Group, job: Job) -> Iterator[Event]:
-  """Trains a group's neurons and looks at each after every epoch."""
+  """Trains a group's neurons and examines each of them after every epoch."""
   epochs, rate = group.points[0]["epochs"], group.points[0]["learning_rate"]
   watched = _Watched.of(len(group.points))
   theta = devices.put(np.stack([start_of(point) for point in group.points], axis=1), 1)
@@ -86,7 +86,7 @@ def run(group: Group, job: Job) -> Iterator[Event]:
 
 @functools.partial(jax.jit, static_argnames="epochs")
 def _path(theta, rate, epochs):
-  """[epochs, 6, K]: the neurons after each epoch."""
+  """[epochs, 6, K]: the parameters of K neurons after each epoch."""
   data = make_xor()
   phi = logistic.features(jnp.asarray(data.x))[..., None]
 
@@ -99,13 +99,13 @@ def _path(theta, rate, epochs):
 
 
 class _Watched(NamedTuple):
-  """What came of K neurons so far.
+  """The results of K neurons so far.
 
   Attributes:
-    solved: [K] the first epoch, from 1, after which all four points are right; 0 if there is none.
-    theta: [6, K] the neuron then.
+    solved: [K] the first epoch, counted from 1, after which all four points are right; 0 if there is none.
+    theta: [6, K] the parameters after that epoch.
     correct: [K] how many points are right after the last epoch.
-    final: [6, K] the neuron then.
+    final: [6, K] the parameters after the last epoch.
   """
 
   solved: np.ndarray
@@ -120,9 +120,9 @@ class _Watched(NamedTuple):
 
 
 def _watch(watched: _Watched, done: int, path: np.ndarray) -> _Watched:
-  """Looks at path [epochs, 6, K], the neurons after each of the epochs that follow `done`."""
+  """Adds the results of path [epochs, 6, K], the parameters after each of the epochs that follow `done`."""
   data = make_xor()
-  # In float64, and only finite neurons: what diverged has overflowed float32, and is never right.
+  # In float64, and only for finite neurons: a neuron that diverged overflowed float32, and is never right.
   path = path.astype(np.float64)
   finite = np.where(np.isfinite(path).all(1, keepdims=True), path, 0)
   z = np.asarray(logistic.features(jnp.asarray(data.x)), np.float64) @ finite
@@ -163,7 +163,7 @@ def _kind(theta: np.ndarray) -> str:
 
 
 def workers(wanted: Sequence[Point], cores: int) -> int:
-  """One process trains some thousand starts before another has started."""
+  """One worker per thousand starts: one process trains that many before another process has started."""
   return min(cores, math.ceil(len(wanted) / _MOST_STARTS))
 
 

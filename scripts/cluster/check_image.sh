@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image and trains in it, without Docker and without a registry of images: on a base made of Debian's packages.
-# Needs root, and Debian's buildah and mmdebstrap; takes some minutes and 5 GB of /tmp.
+# Builds the image and trains in it without Docker and without an image registry: the base image is made of Debian's
+# packages. Needs root, and Debian's buildah and mmdebstrap; takes some minutes and 5 GB in /tmp.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,7 +10,7 @@ export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 buildah() { command buildah --root="$folder/storage" --runroot="$folder/run" "$@"; }
 trap 'rm -rf "$folder"' EXIT
 
-# What python:3.12-slim is, with the Python of this Debian.
+# A replacement for python:3.12-slim, with the Python of this Debian.
 release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 mmdebstrap --quiet --variant=minbase --mode=root --include=python3,python3-pip,ca-certificates "$release" "$base"
 ln --symbolic python3 "$base/usr/bin/python"
@@ -26,11 +26,11 @@ buildah build --quiet --network=host --build-arg=BASE=localhost/base \
   --file=scripts/cluster/Dockerfile --tag=qnn_jax . > /dev/null
 container=$(buildah from localhost/qnn_jax)
 
-# As nobody's user, who has neither a name nor a home.
+# Runs as a user id without a name or a home directory.
 buildah run --user=12345 "$container" -- tini -s -- python -m experiments.table4 \
   --config=configs/table4.py:smoke --workdir=/tmp/results
 
-# SIGTERM to the entry point ends the command, which says what it has to say.
+# SIGTERM to the entry point must reach the command, which then prints its last line.
 status=0
 buildah run "$container" -- sh -c '
   tini -s -- python -m experiments.table4 --workdir=/results/table4 & sleep 20

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for tests: one_node_slurm.sh start|stop|kill_node|kill_daemon|start_node
 #
-# Needs root, and Debian's packages slurm-wlm and munge, which `start` installs where they are missing. It writes
-# /etc/slurm/slurm.conf, and does so only where there is none or its own: a real cluster's stays as it is.
-# What takes minutes on a cluster takes seconds here: a node that is gone is noticed after 10 s, and a job that
-# has to end has 5 s for it. Partitions: `debug`, whose jobs push out those of `requeued` (they go back into
-# the queue), of `cancelled` (they end), and of `graced` (they end, 30 s after they were told).
+# Needs root, and Debian's packages slurm-wlm and munge, which `start` installs if they are missing. It writes
+# /etc/slurm/slurm.conf, but only if the file does not exist or is its own: a real cluster's file is not changed.
+# Timeouts of minutes on a cluster are seconds here: a lost node is noticed after 10 s, and a job that must end has
+# 5 s to do so. Jobs of the partition `debug` preempt those of `requeued` (they go back into the queue), of
+# `cancelled` (they end), and of `graced` (they end 30 s after the signal).
 set -euo pipefail
 
 state=/var/lib/qnn_jax-slurm
@@ -21,7 +21,7 @@ write_config() {
   local host cores memory
   host=$(hostname -s)
   cores=$(nproc)
-  # What slurmd finds, and no more, or the node counts as broken; several tasks side by side need two cores.
+  # No more memory than slurmd finds, or Slurm drains the node. Several tasks side by side need two cores.
   memory=$(slurmd -C | sed -n 's/.*RealMemory=\([0-9]*\).*/\1/p')
   mkdir -p /etc/slurm "$state/ctld" "$state/d"
   cat > "$config" <<CONF
@@ -87,7 +87,7 @@ start() {
   wait_for_node
 }
 
-end() {  # the daemon of this name, if its pid file is ours
+end() {  # end NAME: ends the daemon of this name, if its pid file is ours
   local file="$state/$1.pid" pid
   pid=$(cat "$file" 2>/dev/null) || return 0
   kill "-$2" "$pid" 2>/dev/null || true
@@ -104,7 +104,7 @@ stop() {
   rm -rf "$state" "$config"
 }
 
-# As a node whose power fails: its daemon and all that runs there, at once. kill_daemon: what runs lives on.
+# kill_node: like a power failure, kills the daemon and all its jobs at once. kill_daemon: the jobs go on.
 kill_node() {
   ours || fail "there is no Slurm of this script"
   end slurmd KILL

@@ -1,12 +1,12 @@
-"""Table 4's quick preset as a Slurm array of four, one task of which is killed, against an undisturbed run here.
+"""Runs Table 4's quick preset as a Slurm array of four tasks, kills one, and compares with an undisturbed run.
 
   scripts/cluster/one_node_slurm.sh start
   .venv/bin/python scripts/cluster/table4_on_slurm.py --workdir=results/quick_on_slurm
 
-It kills a process by its number, so that the tasks must run on this machine. The killed task fails; what it owed is
-submitted again. Exit status 1 if the accuracies are not those of a run without Slurm, in WORKDIR-here, to
-rounding: at most 0.02 points apart, and that in at most 1 % of the runs. How far they are from
-experiments/results/table4, which come from another machine, is told beside it.
+It kills a process by its number, so the tasks must run on this machine. The killed task fails, and its missing runs
+are submitted again. The accuracies are compared with those of a run without Slurm, in WORKDIR-here. The exit status is
+1 if they differ by more than rounding: by more than 0.02 points, or in more than 1 % of the runs. The difference to
+experiments/results/table4, made on another machine, is printed too.
 """
 
 import argparse
@@ -29,9 +29,9 @@ Accuracies = dict[tuple[str, ...], float]
 
 
 def main() -> None:
-  """Runs, kills, runs again, compares."""
+  """Runs the array, kills a task, runs the array again, and compares."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a new one")
+  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a new workdir")
   parser.add_argument("--config", default="configs/table4.py:quick")
   arguments = parser.parse_args()
   workdir = arguments.workdir.resolve()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def submit(command: list[str]) -> str:
-  """The number of the job that takes what is missing."""
+  """Submits the missing runs; returns the number of the job."""
   said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
   print(said.strip(), flush=True)
   match = re.search(r"as job (\d+)", said)
@@ -85,20 +85,20 @@ def kill_a_task(workdir: pathlib.Path, job: str) -> None:
 
 
 def states(job: str) -> list[str]:
-  """Slurm's words for what the tasks are at."""
+  """The states of the tasks, as Slurm names them."""
   command = ["squeue", "-h", "-r", "--states=all", f"--jobs={job}", "-o", "%T"]
   return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
 def wait(job: str) -> str:
-  """Waits for the job's end; the states of its tasks."""
+  """Waits until the job ends; returns the states of its tasks."""
   while {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"} & set(now := states(job)):
     time.sleep(1)
   return ", ".join(now)
 
 
 def read(text: str) -> Accuracies:
-  """Run -> accuracy in percent; a run that stands twice ends the program."""
+  """Run -> accuracy in percent; ends the program if a run occurs twice."""
   found: Accuracies = {}
   for row in csv.DictReader(text.splitlines()):
     key = tuple(row[name] for name in KEY)
@@ -109,7 +109,7 @@ def read(text: str) -> Accuracies:
 
 
 def compare(what: str, mine: Accuracies, theirs: Accuracies) -> bool:
-  """Prints how far the accuracies are apart; whether it is rounding."""
+  """Prints how far apart the accuracies are; returns whether this is only rounding."""
   if not mine or not mine.keys() <= theirs.keys():
     print(f"there are no runs, or runs that {what} have not")
     return False

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# One job on all chips of a TPU pod slice: a process a host, joined by jax.distributed.
-#   scripts/cluster/tpu_pod.sh create    # the slice
-#   scripts/cluster/tpu_pod.sh setup     # the project, and the shared folder, on every host of it
-#   scripts/cluster/tpu_pod.sh run       # the sweep; after a stop: run; after a preemption: delete, create, setup, run
-#   scripts/cluster/tpu_pod.sh list      # what every group stands at
-#   scripts/cluster/tpu_pod.sh report    # table and figure of what is there
-#   scripts/cluster/tpu_pod.sh delete    # what is in the bucket stays
+# One job on all chips of a TPU pod slice: one process per host, connected by jax.distributed.
+#   scripts/cluster/tpu_pod.sh create    # creates the slice
+#   scripts/cluster/tpu_pod.sh setup     # installs the project and mounts the shared folder on every host
+#   scripts/cluster/tpu_pod.sh run       # runs the sweep; after a stop: run; after a preemption: delete, create, setup, run
+#   scripts/cluster/tpu_pod.sh list      # prints the state of every group
+#   scripts/cluster/tpu_pod.sh report    # makes table and figure from the finished runs
+#   scripts/cluster/tpu_pod.sh delete    # deletes the slice; the files in the bucket stay
 # Further arguments of run, list and report go to the experiment: tpu_pod.sh run --config.seeds=100
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,12 +13,13 @@ cd "$(dirname "$0")/../.."
 TPU="${TPU:-qnn}"
 ZONE="${ZONE:-us-west4-a}"                   # change: where you have quota
 TYPE="${TYPE:-v5litepod-16}"                 # change: which slice; this one has 16 chips on 4 hosts
-VERSION="${VERSION:-v2-alpha-tpuv5-lite}"    # change: the software that goes with it
-BUCKET="${BUCKET:-qnn-results}"              # change: a bucket of yours, in the same region
+VERSION="${VERSION:-v2-alpha-tpuv5-lite}"    # change: the software version for this type
+BUCKET="${BUCKET:-qnn-results}"              # change: your bucket, in the same region
 EXPERIMENT="${EXPERIMENT:-table4}"
 CONFIG="${CONFIG:-configs/$EXPERIMENT.py}"
 
-# How a host gets the shared folder, ~/results. No cache of names: each host must see what another has just written.
+# How a host mounts the shared folder, ~/results. File names are not cached, so that each host sees what another has
+# just written.
 # change: with Filestore or another NFS, MOUNT='sudo mount -t nfs SERVER:/SHARE results'
 MOUNT="${MOUNT:-gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 $BUCKET results}"
 
@@ -30,7 +31,7 @@ experiment() { # WHICH PLATFORM ARGUMENT...: runs the command of the experiment 
   local which="$1" platform="$2" arguments
   shift 2
   printf -v arguments ' %q' "--config=$CONFIG" "--workdir=../results/$EXPERIMENT" "$@"
-  # `exec`, so that a signal reaches the command.
+  # With `exec`, a signal reaches the command.
   on_hosts "$which" \
     "cd qnn_jax && JAX_PLATFORMS=$platform exec .venv/bin/python -m experiments.$EXPERIMENT$arguments"
 }
@@ -47,7 +48,7 @@ case "$action" in
     tar --create --gzip --file="$archive" --exclude='__pycache__' \
       LICENSE README.md configs constraints.txt data experiments pyproject.toml qnn_jax
     gcloud compute tpus tpu-vm scp "$archive" "$TPU:qnn_jax.tar.gz" --zone="$ZONE" --worker=all
-    # The hosts' Python may be older than 3.11, the oldest that will do.
+    # The hosts' Python may be older than 3.11, the oldest supported version.
     on_hosts all "set -eu
       mkdir -p qnn_jax results
       tar --extract --gzip --file=qnn_jax.tar.gz --directory=qnn_jax
@@ -58,7 +59,7 @@ case "$action" in
       python3 -m uv pip install --quiet --python=.venv --constraint=constraints.txt --editable='.[experiments,tpu]'"
     ;;
   run) experiment all "${PLATFORM:-tpu}" --distributed "$@" ;;
-  # On the host's CPU: one host alone would wait for the chips of the others.
+  # On the host's CPU, because one host alone would wait for the chips of the others.
   list) experiment 0 cpu --list "$@" ;;
   report) experiment 0 cpu --report_only "$@" ;;
   delete) gcloud compute tpus tpu-vm delete "$TPU" --zone="$ZONE" --quiet ;;
