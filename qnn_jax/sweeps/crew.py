@@ -19,9 +19,7 @@ TRIES = 2
 
 _TICK = 0.5  # seconds between two checks for other launchers' work and for silent workers
 _START_SECONDS = 60.0  # a worker may take as long for its imports, whatever --silence_seconds is
-_LONGEST_TURN = (
-  5.0  # in seconds, of this loop: if it took longer, this process and its workers stood still
-)
+_LONGEST_TURN = 5.0  # seconds of one turn of the loop: if it took longer, this process stood still
 
 
 class Lost(NamedTuple):

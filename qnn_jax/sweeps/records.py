@@ -135,9 +135,7 @@ def _fault(path, data, record, expected):
     return "it is no record"
   if not path.stem.endswith(f"-{checksum(record)}"):
     return "it is not what was written"
-  if _HALF_A_CHARACTER.search(
-    data
-  ):  # two of them make a character, such as an emoji; one alone does not
+  if _HALF_A_CHARACTER.search(data):  # two of them make a character, such as an emoji
     json.dumps(record, ensure_ascii=False).encode("utf-8")
   if _is_deep(record["fields"]):
     return "its fields cannot be"

@@ -192,8 +192,7 @@ def _sbatch(path, options, submission):
 
 
 def _parameters(options, submission):
-  # Seconds before the time limit at which Slurm sends the signal; it may come half a minute earlier.
-  # submitit's default is 90 s.
+  # Slurm sends the signal so many seconds before the time limit, or half a minute earlier; submitit's default is 90.
   notice = 90 if options.seconds is None else max(5, min(90, options.seconds // 6))
   cpus = [f"--cpus-per-task={options.cpus}"] if options.cpus else []  # srun needs the option again
   return {

@@ -14,9 +14,7 @@ import subprocess
 import sys
 
 _STOPS = (signal.SIGTERM, signal.SIGUSR1)
-_FRUITLESS = (
-  3  # a task is requeued until this many time limits in a row brought nothing new on disk
-)
+_FRUITLESS = 3  # after so many time limits in a row without a new file a task is not requeued
 
 
 class ArrayTask:
