@@ -132,7 +132,7 @@ def _headers(workdir):
     if found == FORMAT and _is_header(header):
       yield path, header
     else:
-      _set_aside(workdir, path, Damaged("its header cannot be"))
+      _set_aside(workdir, path, Damaged("its header is impossible"))
 
 
 def _is_header(header):
@@ -148,7 +148,7 @@ def _tree(workdir, path):
   header, tree = content
   lanes = len(header["lanes"])
   if any(leaf.shape[:1] != (lanes,) for leaf in jax.tree.leaves(tree)):
-    _set_aside(workdir, path, Damaged("its arrays are not of its lanes"))
+    _set_aside(workdir, path, Damaged("its arrays do not fit its lanes"))
     return None
   return tree
 

@@ -85,7 +85,7 @@ def _all(workdir, only=None) -> Iterator[tuple[pathlib.Path, dict[str, Any]]]:
     except FileNotFoundError:
       continue  # another process has just removed it
     except Damaged as error:
-      damage.set_aside(workdir, path, error, "why its group failed is lost, and no run")
+      damage.set_aside(workdir, path, error, "the reason of the failure is lost, but no run is")
     except Unreadable as error:
       damage.name_once(path, f"cannot be read ({error})")
 

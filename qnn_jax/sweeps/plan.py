@@ -130,8 +130,7 @@ def workers_of(sweep: Sweep, points: Sequence[Point]) -> int:
   devices = jax.local_device_count()
   if sweep.silence_seconds is not None and not on_cpu:
     raise InputError(
-      "--silence_seconds watches worker processes, and an accelerator has none: this process holds it; "
-      "leave the flag out"
+      "--silence_seconds watches worker processes, and on an accelerator there are none; leave out the flag"
     )
   if sweep.workers is None:
     return max(1, sweep.task.workers(points, cores())) if on_cpu and devices == 1 else 1

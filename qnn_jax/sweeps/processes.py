@@ -163,7 +163,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
 def how(code: int) -> str:
   """How a process ended before its work was done, by its exit code, in words that follow the worker's name."""
   if code == 0:
-    return "ended before its work"
+    return "ended before its work was done"
   if code > 0:
     return f"died with exit code {code}"
   if code == -signals.signal.SIGKILL:

@@ -138,9 +138,9 @@ def _fault(path, data, record, expected):
   if _HALF_A_CHARACTER.search(data):  # two of them make a character, such as an emoji
     json.dumps(record, ensure_ascii=False).encode("utf-8")
   if _is_deep(record["fields"]):
-    return "its fields cannot be"
+    return "its fields are impossible"
   if not _is_origin(record["origin"]):
-    return "its origin cannot be"
+    return "its origin is impossible"
   return _fault_of_rows(record, expected)
 
 
@@ -153,13 +153,13 @@ def _fault_of_rows(record, expected):
       return f"its axes are {_shown(axes)}, not {_shown(list(expected.axes))}"
   names = [*axes, *metrics]
   if not all(type(name) is str for name in names) or len(set(names)) < len(names):
-    return "its columns cannot be"
+    return "its columns are impossible"
   if possible.metrics and set(metrics) != possible.metrics.keys():
     return f"its metrics are {_shown(metrics)}, not {_shown(list(possible.metrics))}"
   if not (axes and rows) or not all(
     type(row) is list and len(row) == len(names) + 1 for row in rows
   ):
-    return "its rows cannot be"
+    return "its rows are impossible"
   *columns, statuses = zip(*rows)
   for status in statuses:
     if type(status) is not str or status not in possible.statuses:
@@ -183,7 +183,7 @@ def _fault_of_rows(record, expected):
       of_point = record["fields"] | dict(zip(axes, row))
       of_run = dict(zip(metrics, row[len(axes) :]), status=row[-1])
       if not _can_be(lambda run, point=of_point: possible.fits(point, run), of_run):
-        return f"a row is not of its point: {_shown(row[: len(axes)])}"
+        return f"a row does not fit its point: {_shown(row[: len(axes)])}"
   return ""
 
 

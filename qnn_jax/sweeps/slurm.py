@@ -221,7 +221,7 @@ def queue(workdir: pathlib.Path) -> list[Queued]:
   known = {submission.name: submission for submission in submissions.read(workdir)}
   if not known:
     return []
-  _need("squeue", "to see the queue")
+  _need("squeue", "reading the queue")
   form = "%j|%F|%K|%T|%r"
   lines = _call("squeue", "-h", "-r", "--states=all", f"--name={','.join(known)}", "-o", form)
   found = []

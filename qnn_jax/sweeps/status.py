@@ -129,7 +129,7 @@ def _one_each(points):
 def nothing_to_retry(sweep: Sweep) -> str:
   """The message of --retry_failed if there is nothing to do."""
   what = "configuration" if sweep.part is None and sweep.units is None else "slice"
-  return f"nothing to retry: no run of this {what} has failed that is still missing"
+  return f"nothing to retry: this {what} has no failed runs that are still missing"
 
 
 def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
@@ -150,7 +150,7 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
   )
   measured = measure(sweep, min(todo.groups, key=lambda group: group.cost))
   if isinstance(measured, str):
-    return [*lines, f"how long, cannot be told: {measured}"]
+    return [*lines, f"the time cannot be estimated: {measured}"]
   speed, compiling = measured
   compilations = len(programs) / min(workers, len(programs))
   seconds = todo.cost / speed / workers + compiling * compilations

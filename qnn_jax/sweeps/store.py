@@ -120,7 +120,7 @@ class Store:
       same = {p.fields for p in wanted}
       values = point.axes() if point.fields in same else point.fields.values
       logging.warning(
-        "%s%s: %s that %s not asked for here, and in no result (such as %s; %s has what is)",
+        "%s%s: %s that %s not asked for here and in no report (such as %s; see the config in %s)",
         self.workdir / "records" / f"{record}.json",
         f" and {_others(files - 1, 'record')}" if files > 1 else "",
         "1 run" if len(others) == 1 else f"{len(others):,} runs",

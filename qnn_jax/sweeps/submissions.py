@@ -125,7 +125,7 @@ def read(workdir: pathlib.Path) -> list[Submission]:
       what = f"its tasks are unknown here; scancel --name={path.stem} ends them"
       damage.set_aside(workdir, path, error, what)
     except Unreadable as error:
-      damage.name_once(path, f"cannot be read ({error}) and counts for nothing")
+      damage.name_once(path, f"cannot be read ({error}) and is ignored")
   here = str(workdir.resolve())
   others = [submission for submission in found if submission.workdir != here]
   if others:
