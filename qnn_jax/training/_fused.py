@@ -73,9 +73,8 @@ def fused_tail(net: Net) -> Tail:
     layer = {"kernel": w, "bias": b}
     if head == "qnn":
       q = from_lanes(state["q"], lanes)
-      layer["q"] = jax.vmap(ops.pack)(
-        (q + q.swapaxes(-1, -2)) / 2
-      )  # rounding makes the halves differ
+      # The mean, because rounding makes the halves differ.
+      layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)
     return {"layers": {1: layer}}
 
   def run(state, eta, z, g, y, valid):

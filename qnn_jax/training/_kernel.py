@@ -1,7 +1,7 @@
 """A block's recurrence as one kernel for each kind of head, on accelerators: Algorithms 1 and 2 in Pallas.
 
-On a GPU or TPU the few thousand products of a sample take almost no time; launching them one after another
-does. Here one launch trains on a block of B samples: a program holds the heads' parameters on the chip and goes
+On a GPU or TPU the few thousand products of a sample take almost no time, but launching them one after another
+does take time. Here one launch trains on a block of B samples: a program holds the heads' parameters on the chip and goes
 through the block's samples with plain per-sample SGD,
 
     z_t = Z0_t - sum_{s<t} G_ts (eta delta_s),

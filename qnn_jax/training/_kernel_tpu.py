@@ -16,9 +16,8 @@ SUBLANES, TILE = 8, 128
 
 _MEMORY = 100 * 2**20  # bytes on the chip that a kernel may take, of a v5e's 128 MiB
 _PUT_ASIDE = 8 * 2**20  # bytes that the compiler needs for itself
-_ROWS_AT_ONCE = (
-  40 * SUBLANES
-)  # of parameters: 64 registers hold them and what is computed from them
+# Rows of parameters that 64 registers hold, together with what is computed from them.
+_ROWS_AT_ONCE = 40 * SUBLANES
 
 
 def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
