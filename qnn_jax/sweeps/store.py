@@ -104,7 +104,7 @@ class Store:
       more = len(self._contradictions) - 1
       pairs = f", and so do {_others(more, 'pair')} of records" if more else ""
       logging.warning(
-        "%s and %s contradict each other (%s, say)%s; of all records of that run, %s counts",
+        "%s and %s contradict each other (for example %s)%s; of all records of that run, %s counts",
         folder / f"{one}.json", folder / f"{other}.json", _difference(point), pairs,
         folder / f"{self.found[point].record}.json",
       )  # fmt: skip
