@@ -1,6 +1,6 @@
-"""DIR/report.html: what a sweep's workdir holds, on one page that needs no network.
+"""DIR/report.html: the contents of a sweep's workdir, on one page that needs no network.
 
-What is on the page is gathered here, from the store and the reports; `reports.page` makes the HTML of it.
+This module gathers the contents from the store and the reports; `reports.page` makes the HTML.
 """
 
 import collections
@@ -25,7 +25,7 @@ _MOST_MISSING = 2_000  # cells without any run that the page still lists
 
 
 class Part(NamedTuple):
-  """One setting of a sweep, and what is known of it."""
+  """One setting of a sweep, with its section of the report and its rows."""
 
   setting: Setting
   section: Section
@@ -39,19 +39,19 @@ def write(
   parts: Sequence[Part],
   store: Store,
 ) -> str:
-  """Writes the page unless the one that is there is of the same; returns its name.
+  """Writes the page, unless the existing one shows the same; returns its name.
 
-  The figures are those of NAME.png, which must be written before.
+  The page takes its figures from NAME.png, which must be written before.
 
   Args:
-    workdir: where.
-    task: of the experiment.
-    columns: of results.csv.
+    workdir: the folder of the sweep.
+    task: the task of the experiment.
+    columns: the columns of results.csv.
     parts: the settings, in order.
     store: what has been read of the workdir.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the page cannot be written.
   """
   data = gather(workdir, task, columns, parts, store)
   try:
@@ -74,7 +74,7 @@ def gather(
   parts: Sequence[Part],
   store: Store,
 ) -> pages.Page:
-  """What the page shows but its figures; for the arguments see `write`."""
+  """The contents of the page, without its figures; for the arguments see `write`."""
   points = {part.setting.title: task.points_of(part.setting.config) for part in parts}
   asked = list(dict.fromkeys(point for of_part in points.values() for point in of_part))
   found = [point for point in asked if point in store.found]
@@ -125,12 +125,12 @@ def _section(task, columns, part, points, store):
 
 
 def _seed(task):
-  """The axis that tells the runs of a cell apart; "" if there is none, as for Table 1's counts."""
+  """The axis that distinguishes the runs of a cell; "" if there is none, as for Table 1's counts."""
   return task.axes.get("seeds") or ("seed" if "seed" in task.axis_names else "")
 
 
 def _config(settings):
-  """Every field as text; of a swept one all its values."""
+  """Every field as text; for a swept field all its values."""
   found = {name: shown(value) or "''" for name, value in fields(settings[0].config).items()}
   for name in settings[0].swept:
     found[name] = " | ".join(dict.fromkeys(shown(setting.swept[name]) for setting in settings))
@@ -138,7 +138,7 @@ def _config(settings):
 
 
 def _work(store, points, swept):
-  """(machines, work) of the records that these points' rows are from, by the time when they were finished."""
+  """(machines, work) of the records that hold these points' rows, in the order in which they were finished."""
   of_record: dict[str, list[Point]] = {}
   for point in points:
     of_record.setdefault(store.found[point].record, []).append(point)
@@ -214,7 +214,7 @@ def _figures(png: bytes, parts: Sequence[Part]) -> list[bytes | None]:
 
 
 def _is_made_of(path, made_of):
-  """Whether the page at `path` is whole and says that it is made of this."""
+  """Whether the page at `path` is complete and was made of this data."""
   try:
     data = path.read_bytes()
   except OSError:

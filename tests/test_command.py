@@ -166,7 +166,7 @@ def mistakes(folder):
     "workers": ([within, "--workers=0"], "--workers must be at least 1, got 0"),
     "lease": ([within, "--lease_seconds=0"], "--lease_seconds must be positive and at most"),
     "modes": ([within, "--list", "--dry_run"], "exclude each other"),
-    "nothing": ([within, "--config.slopes=()"], "asks for no run at all"),
+    "nothing": ([within, "--config.slopes=()"], "asks for no runs"),
     "value": ([within, "--config.learning_rate=-1"], "learning_rate must be a positive number"),
     "no workdir": ([within, "--report_only"], "there is no workdir"),
     "older record": ([f"--workdir={old}"], "is a record of an older format"),

@@ -44,7 +44,7 @@ def test_a_process_that_is_killed_is_noticed(tmp_path):
   zero, one = run_two(*LINE, f"--workdir={tmp_path}/run", envs=({}, {"KILLED": "1"}))
   assert one[0] == -signal.SIGKILL
   assert zero[0] == 1 and "Traceback" not in zero[2]
-  assert "process 1 of 2: ended before its work, and left no word" in zero[2]
+  assert "process 1 of 2: ended before its work was done, without a message" in zero[2]
   done = len(rows(tmp_path / "run"))
   zero, one = run_two(*LINE, f"--workdir={tmp_path}/run")  # the same command carries on
   assert (zero[0], one[0]) == (0, 0) and 0 < done < len(rows(tmp_path / "run"))

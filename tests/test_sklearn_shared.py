@@ -196,7 +196,7 @@ def test_partial_fits_that_do_not_fit_together():
   with pytest.raises(InputError, match="classes must be at least two labels"):
     model.partial_fit([[0.0]], [0], classes=[0])
   model.partial_fit([[0.0]], [0], classes=[0, 1])
-  with pytest.raises(InputError, match="classes must stay"):
+  with pytest.raises(InputError, match="classes must be the same as in the first call"):
     model.partial_fit([[0.0]], [0], classes=[0, 2])
   with pytest.raises(InputError, match="the label .*2.*, which is not in classes"):
     model.partial_fit([[0.0]], [2])

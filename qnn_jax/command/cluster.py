@@ -22,7 +22,7 @@ _OF_SLURM = (
 )  # fmt: skip
 FLAGS = ("launch", "cancel", "units", *_OF_SLURM)
 
-# Options of sbatch that are flags here, and those without which a task is no task of this program's.
+# The options of sbatch that have a flag here, and those that the program itself must set.
 _FLAG_OF = {
   "partition": "slurm_partition", "account": "slurm_account", "time": "slurm_time",
   "gpus": "slurm_gpus", "gpus-per-node": "slurm_gpus", "cpus-per-task": "slurm_cpus", "mem": "slurm_memory",
@@ -57,11 +57,11 @@ def define() -> None:
     None,
     "Time limit of a task, minutes or D-HH:MM:SS. At the limit a task saves and is requeued.",
   )
-  flags.DEFINE_integer("slurm_gpus", None, "GPUs a task.")
-  flags.DEFINE_integer("slurm_cpus", None, "CPUs a task.")
+  flags.DEFINE_integer("slurm_gpus", None, "GPUs for each task.")
+  flags.DEFINE_integer("slurm_cpus", None, "CPUs for each task.")
   flags.DEFINE_string("slurm_memory", None, "Memory of each task, such as 8G.")
   flags.DEFINE_string("slurm_constraint", None, "Features of the nodes, as sbatch's --constraint.")
-  flags.DEFINE_multi_string("slurm_option", [], "KEY=VALUE: a further option of sbatch")
+  flags.DEFINE_multi_string("slurm_option", [], "KEY=VALUE: a further option of sbatch.")
   flags.DEFINE_integer(
     "slurm_at_once", None, "The number of tasks that may run at once; by default all."
   )
@@ -119,10 +119,10 @@ def options() -> Options | None:
 
 
 def seconds_of(time: str) -> int:
-  """Seconds of a limit as sbatch takes it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+  """The seconds of a time limit in sbatch's format: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
 
   Raises:
-    InputError: it is none, or no time at all.
+    InputError: it has another format, or is 0.
   """
   match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
   parts = [int(part) for part in match.groups()[1:] if part is not None] if match else []
@@ -142,17 +142,17 @@ def seconds_of(time: str) -> int:
 
 
 def submit(sweep: Sweep, store: Store, asked: Options, say: Callable[[str], None]) -> None:
-  """Submits what is neither on disk nor in the queue already, and says so; one launcher at a time does.
+  """Submits what is neither on disk nor in the queue, and says so; one launcher at a time can submit.
 
   Raises:
-    InputError: it cannot be submitted; nothing is left of it.
-    signals.Stopped: a signal came meanwhile; all is done and said nevertheless.
+    InputError: the job cannot be submitted; nothing is left of it.
+    signals.Stopped: a signal came meanwhile; the job is submitted nevertheless.
   """
   slurm.check(sweep.workdir)
   wait = lambda: say("another launcher is submitting; this one waits for it")
   with submissions.claimed(sweep.workdir, sweep.lease_seconds, wait), signals.finishing():
     slurm.drop_unfinished(sweep.workdir)
-    # The queue first: what is not in it any more is on disk by then.
+    # The queue first: the results of what has left it are on disk by then.
     there = slurm.standing(slurm.queue(sweep.workdir))
     missing = slurm.missing_units(sweep, plan(sweep, store.read()))
     new = [unit for unit in missing if unit_name(unit.points) not in there]
@@ -168,19 +168,19 @@ def submit(sweep: Sweep, store: Store, asked: Options, say: Callable[[str], None
       tasks = "1 task" if len(made.tasks) == 1 else f"an array of {len(made.tasks)} tasks"
       others = f"; {_groups(in_queue)} more are queued or running already" if in_queue else ""
       say(
-        f"submitted {_groups(len(new))} to Slurm as job {made.job}, {tasks}{others}; --list shows what they "
-        f"stand at, --cancel ends them, and their output is in {sweep.workdir}/slurm/{made.name}"
+        f"submitted {_groups(len(new))} to Slurm as job {made.job}, {tasks}{others}; --list shows their "
+        f"state, --cancel ends them, and their output is in {sweep.workdir}/slurm/{made.name}"
       )
 
 
 def queue(workdir: pathlib.Path) -> tuple[dict[str, str], list[str]]:
-  """(unit -> 'queued' or 'running', lines about the queue): both empty where nothing was submitted."""
+  """(unit -> 'queued' or 'running', lines about the queue): both empty if nothing was submitted."""
   is_submitting = lambda: submissions.CLAIM in Leases(workdir).live()
   at_it = is_submitting()
   try:
     tasks = slurm.queue(workdir)
   except InputError as error:
-    return {}, [f"these are the results alone: {error}"]
+    return {}, [f"the queue is not shown: {error}"]
   at_it = at_it or is_submitting()
   whole = [task for task in tasks if task.submission.job or at_it]
   begun = dict.fromkeys(t.job for t in tasks if t not in whole and (t.is_queued or t.is_running))
@@ -191,7 +191,7 @@ def queue(workdir: pathlib.Path) -> tuple[dict[str, str], list[str]]:
 
 
 def cancel(workdir: pathlib.Path) -> str:
-  """Ends what Slurm has of the workdir; what there is to say of it."""
+  """Cancels all Slurm tasks of the workdir; returns the line to print."""
   queued, running = slurm.cancel(workdir)
   if not queued + running:
     return f"nothing to cancel: Slurm has no task of {workdir}"
@@ -202,8 +202,8 @@ def cancel(workdir: pathlib.Path) -> str:
 
 
 def tidy(sweep: Sweep) -> None:
-  """Removes what a finished sweep's jobs needed, if they have ended and Slurm says so."""
-  with contextlib.suppress(InputError, OSError):  # a disk that is read-only, say
+  """Removes the files that the jobs of a finished sweep needed, if Slurm says that the jobs have ended."""
+  with contextlib.suppress(InputError, OSError):  # such as a read-only disk
     if any(not submission.job for submission in submissions.read(sweep.workdir)):
       with submissions.claimed(sweep.workdir, sweep.lease_seconds, lambda: None):
         slurm.drop_unfinished(sweep.workdir)
@@ -213,7 +213,7 @@ def tidy(sweep: Sweep) -> None:
 
 
 def without_cluster(arguments: Sequence[str]) -> list[str]:
-  """A command line without the flags of a cluster."""
+  """A command line without the flags for Slurm."""
   rest, waiting = [], False
   for argument in arguments:
     match = re.fullmatch(r"--?(launch|slurm_\w+)(=.*)?", argument, re.DOTALL)
@@ -231,7 +231,7 @@ def _option(text):
   key = key.strip().removeprefix("--").replace("_", "-")
   if not re.fullmatch(r"[a-z][a-z0-9-]*", key) or (equals and not value.strip()):
     raise InputError(f"--slurm_option must be KEY=VALUE, such as qos=high, got {text!r}")
-  if "clusters".startswith(key):  # sbatch takes any beginning
+  if "clusters".startswith(key):  # sbatch accepts any abbreviation
     raise InputError(
       f"--slurm_option={key} cannot be set: --list and --cancel look at this machine's cluster alone; run the "
       "command on a machine of the other one"

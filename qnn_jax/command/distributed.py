@@ -35,10 +35,10 @@ def define() -> None:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Job | None]:
-  """The job of --distributed, from before a back end of JAX starts; None without the flag.
+  """Joins the job of --distributed, before anything starts a JAX backend; yields None without the flag.
 
   Raises:
-    InputError: flags that do not go together, or processes that cannot be found.
+    InputError: the flags do not go together, or the processes cannot be found.
   """
   values = flags.FLAGS
   given = [name for name in FLAGS[1:] if values[name].value is not None]
@@ -61,13 +61,13 @@ def joined() -> Iterator[Job | None]:
 
 @contextlib.contextmanager
 def join(coordinator: str | None, processes: int | None, process: int | None) -> Iterator[Job]:
-  """The job that this process joins, before anything starts a back end of JAX.
+  """Joins this process to its job, before anything starts a JAX backend.
 
   Args:
     coordinator: HOST:PORT of process 0.
     processes: how many there are.
-    process: the number of this one. What is None is looked for in the environment; with all three None, JAX
-      detects them, where a TPU pod, Slurm, Open MPI or Kubernetes tell it.
+    process: the number of this process. A value of None is read from the environment. If all three are None,
+      JAX detects them on a TPU pod, and under Slurm, Open MPI or Kubernetes.
 
   Raises:
     InputError: the processes cannot be found.
@@ -82,12 +82,12 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
       "JAX_PROCESS_ID in the environment) go together; give all three or none"
     )
   for name, value in (
-    ("jax_enable_recoverability", True),  # the others of a process that died end their work
+    ("jax_enable_recoverability", True),  # if a process dies, the others finish their work
     ("jax_enable_preemption_service", False),  # which would swallow SIGTERM
   ):
     with contextlib.suppress(AttributeError):
       jax.config.update(name, value)
-  # What is said by hand is all there is: beside it, Slurm's variables would give a process one device only.
+  # With all three given, nothing is detected: Slurm's variables would give a process one device only.
   detect = "deactivate" if all(given) else None
   devices = None if all(given) else own_devices(os.environ)
   try:
@@ -120,9 +120,9 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
 
 
 def own_devices(environment: Mapping[str, str]) -> list[int] | None:
-  """The GPUs of a host's only process under Slurm or Open MPI: all that it sees; None where JAX knows better.
+  """All visible GPUs, if this is the only process of its host under Slurm or Open MPI; else None: JAX chooses.
 
-  By itself JAX gives a process the one GPU of its number on the host, as for a process a GPU.
+  By default JAX expects one process for each GPU, and gives a process only the GPU of its number on the host.
   """
   tasks, nodes = environment.get("SLURM_NTASKS"), environment.get("SLURM_STEP_NUM_NODES")
   alone = tasks is not None and tasks == nodes

@@ -1,4 +1,4 @@
-"""A process's place among those of `--distributed`: what they tell each other, and how they end together."""
+"""A process of a `--distributed` job: its messages to the others, and how all processes end together."""
 
 import contextlib
 import math
@@ -19,16 +19,16 @@ from qnn_jax.sweeps import signals
 
 _SIGHT_SECONDS = 30.0  # how long a file may take to be seen on another host: NFS caches directories
 _LEAVE_SECONDS = 10.0  # how long process 0, if it failed, waits for the others to leave
-_LOOK_SECONDS = 0.2  # between two looks at whether process 0 stops
+_LOOK_SECONDS = 0.2  # between two checks whether process 0 stops
 _SAID, _DONE, _STOPS = "qnn_jax/said/", "qnn_jax/done/", "qnn_jax/stops/"
 
 
 class Job:
-  """This process's place among those of the job.
+  """This process as one of the processes of a job.
 
   Attributes:
-    process: its number, from 0.
-    count: how many there are.
+    process: the number of this process, from 0.
+    count: how many processes the job has.
   """
 
   def __init__(self, client: Any, process: int, count: int):
@@ -50,12 +50,12 @@ class Job:
     self._client.key_value_set(f"{_SAID}{self.process}", why, allow_overwrite=True)
 
   def meet(self, seconds: float = math.inf) -> set[int]:
-    """Waits until every process that lives is here; the numbers of those that are.
+    """Waits until every live process has called it; returns the numbers of these processes.
 
-    A process that has ended, however it did, or gave no sign for JAX's heartbeat timeout, is not waited for.
+    It does not wait for a process that has ended, or gave no sign of life for JAX's heartbeat timeout.
 
     Raises:
-      InputError: process 0 is gone, or not all have come within so many seconds.
+      InputError: process 0 has ended, or not all have called it within so many seconds.
     """
     found: list[Any] = []
 
@@ -63,7 +63,7 @@ class Job:
       with contextlib.suppress(jax.errors.JaxRuntimeError):
         found.append(self._client.get_live_nodes(list(range(self.count))))
 
-    # In a thread: it waits in C++, and Ctrl-C must come through.
+    # In a thread, because it waits in C++, where Ctrl-C would have no effect.
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     until = time.monotonic() + seconds
@@ -74,14 +74,14 @@ class Job:
     return set(found[0])
 
   def faults(self, here: set[int]) -> list[str]:
-    """A sentence for each process that said one, or is not among those that are here."""
+    """A sentence for each process that reported a fault, or that is not in `here`."""
     said = self._told(_SAID)
     for missing in set(range(self.count)) - here - self._told(_DONE).keys():
-      said.setdefault(missing, "ended before its work, and left no word")
+      said.setdefault(missing, "ended before its work was done, without a message")
     return [f"process {i} of {self.count}: {why}" for i, why in sorted(said.items())]
 
   def end(self, why: str | None, say: Callable[[str], object]) -> list[str]:
-    """Says that this process has done its slice, or why not all of it; process 0 waits for the others.
+    """Reports that this process has finished its slice, or why it has not; process 0 waits for the others.
 
     Args:
       why: what failed here.
@@ -99,19 +99,21 @@ class Job:
     if left := sorted(set(range(self.count)) - gone):
       which = "process" if len(left) == 1 else "processes"
       say(f"waiting for {which} {', '.join(map(str, left))} of {self.count}")
-    # The others leave when they are done, and who has left is not waited for.
+    # The others leave when they are done, and `meet` does not wait for those that have left.
     return self.faults(self.meet())
 
   def check(self, workdir: pathlib.Path, asked: str) -> None:
-    """All processes must call it; process 0 when it has made the workdir.
+    """Checks that all processes see one workdir and have the same runs to do.
+
+    All processes must call it; process 0 when it has made the workdir.
 
     Args:
       workdir: where results go.
-      asked: a word for all that is to be done, the same in all processes.
+      asked: a text that stands for all the runs, the same in all processes.
 
     Raises:
       InputError: another process has failed by now, or one does not see the same workdir, or is asked for
-        something else.
+        other runs.
     """
     key = "qnn_jax/workdir"
     token = None
@@ -119,7 +121,7 @@ class Job:
       token = workdir / f".tmp-{uuid.uuid4().hex}"
       try:
         token.touch()
-      except OSError:  # it may be finished and read-only; what cannot be written later, tells so
+      except OSError:  # it may be finished and read-only; if not, a later write reports the error
         token = None
       name = token.name if token else "config.json"
       self._client.key_value_set(key, f"{asked} {name} {platform.node()}")
@@ -139,7 +141,7 @@ class Job:
 
   @contextlib.contextmanager
   def stopped_together(self) -> Iterator[None]:
-    """Within it a signal to process 0 stops all; one to another ends that alone, which says so to process 0."""
+    """In this context a signal to process 0 stops all processes; to another, only that one, which reports it."""
     over = threading.Event()
     watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
     watcher.start()
@@ -153,9 +155,9 @@ class Job:
         self._stop_others(number)
 
   def see_off(self) -> None:
-    """Waits until process 0 is alone: it holds the service, and without it JAX aborts the others.
+    """Waits until the others have left: process 0 runs JAX's service, without which JAX aborts them.
 
-    Those that do not leave by themselves are stopped.
+    Processes that do not leave by themselves are stopped.
     """
     try:
       self._wait_for_the_others()
@@ -183,7 +185,7 @@ class Job:
         self._client.key_value_set(f"{_STOPS}0", str(int(number)), allow_overwrite=True)
 
   def _leave(self):
-    """What is last done before a signal ends the process."""
+    """The last steps before a signal ends the process."""
     if self.reports:
       self._stop_others(signals.number())
       self._wait_for_the_others()
@@ -192,7 +194,7 @@ class Job:
       jax.distributed.shutdown()
 
   def _told(self, what):
-    """Number of a process -> its word."""
+    """The number of a process -> its message."""
     with contextlib.suppress(jax.errors.JaxRuntimeError):
       return {int(k.rpartition("/")[2]): v for k, v in self._client.key_value_dir_get(what)}
     return {}

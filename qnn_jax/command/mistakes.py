@@ -1,4 +1,4 @@
-"""Mistakes and faults that end a command: one sentence each, and no traceback."""
+"""Errors that end a command with one sentence and no traceback."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from qnn_jax.errors import InputError, WorkerDied, out_of_memory
 
 
 class in_one_sentence:
-  """Ends the program with one sentence where something that is not a bug went wrong."""
+  """Ends the program with one sentence if an error is raised that is not a bug."""
 
   def __enter__(self):
     return self
@@ -18,7 +18,7 @@ class in_one_sentence:
     if sentence := sentence_of(error):
       sys.exit(f"error: {sentence}")
     if isinstance(error, flags.Error):
-      # What ml_collections raised comes as the text of a traceback, its last line 'module.Error: why'.
+      # An error of ml_collections comes as the text of a traceback; its last line is 'module.Error: why'.
       last_line = str(error).strip().splitlines()[-1]
       sys.exit(f"error: {re.sub(r'^[A-Za-z_.]+(Error|Exception): ', '', last_line)}")
     frames = _modules_of(traceback)
@@ -36,7 +36,7 @@ class in_one_sentence:
 
 
 def sentence_of(error: BaseException | None) -> str | None:
-  """What there is to say of a mistake, or of too little disk or memory; None for anything else."""
+  """The sentence for a user's mistake, or for too little disk or memory; None for any other error."""
   if isinstance(error, (InputError, WorkerDied)):
     return str(error)
   if isinstance(error, OSError) and error.strerror:

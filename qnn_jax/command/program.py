@@ -28,7 +28,7 @@ def main(experiment: Experiment) -> None:
 
 
 def _main(experiment):
-  # What was imported lives on; without it the collector's rounds over tens of thousands of rows are short.
+  # Imported objects stay alive. Without them, garbage collection over tens of thousands of rows is fast.
   gc.freeze()
   cluster.remember(sys.argv[1:])
   swept: dict[str, str] = {}
@@ -46,7 +46,7 @@ def _main(experiment):
       config,
       f"The configuration, FILE or FILE:PRESET; by default {experiment.config_file}.",
     )
-  # In --help, which would show YAML with Python's types in it.
+  # For --help, which would otherwise show YAML with Python's types in it.
   each = (f"{name} = {settings.shown(value)}" for name, value in configs.fields(config).items())
   absl_flags.FLAGS["config"].default_as_str = "; ".join(each)
   preset = named.partition(":")[2]
@@ -61,7 +61,7 @@ def _main(experiment):
     with in_one_sentence():
       if len(argv) > 1:
         raise InputError(f"unexpected argument '{argv[1]}'; options are written --name=value")
-      configs.check_types(config, like)  # of tuples, ml_collections does not look at the elements
+      configs.check_types(config, like)  # ml_collections does not check the elements of tuples
       flags.choose_platform()
       with distributed.joined() as job:
         command = flags.parsed(experiment, config, named, swept, default, job)

@@ -20,7 +20,7 @@ from qnn_jax.sweeps.plan import is_done
 from qnn_jax.sweeps.points import Row
 from qnn_jax.sweeps.store import Store
 
-# Each does nothing but that, instead of a run.
+# Flags that replace the run.
 _INSTEAD = ("list", "dry_run", "report_only", "cancel")
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ def do(experiment: Experiment, command: Command, job: Job | None = None) -> str 
 
   Args:
     experiment, command: what to do.
-    job: of --distributed. Its process 0 alone prints and reports, when all have done their part.
+    job: the job of --distributed. Only its process 0 prints and reports, when all have finished.
   """
   console, sweep = _Console(quiet=job is not None and not job.reports), command.sweep
   say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -98,7 +98,7 @@ def _run(experiment, command, store, console, say, job):
       say(line)
     failed = progress.show(launch.run(sweep, store, todo), todo, console, watch)
   except Exception:
-    if new:  # so that the corrected command may have the same workdir, unless something has run
+    if new:  # so that the corrected command may use the same workdir, unless something has run
       experiments.release(sweep.workdir, made)
     raise
   why = _failure(sweep, failed)
@@ -118,7 +118,7 @@ def _run(experiment, command, store, console, say, job):
 
 
 def _asked_for(sweep):
-  """A checksum of the runs, of all slices, with whatever changes them."""
+  """A checksum of the runs of all slices, and of everything that changes their results."""
   texts = [str(sweep.keep_params), *(point.text() for point in sweep.points)]
   return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
@@ -134,7 +134,7 @@ def _failure(sweep, failed):
 
 
 class _Console(Console):
-  """Ends the program with the usual status, and quietly, where the reader of a pipe has left."""
+  """Ends the program quietly, with the usual exit status, if the reader of a pipe has ended."""
 
   def on_broken_pipe(self):
     try:

@@ -27,11 +27,11 @@ def draw_boundary(
   """Draws the curve z = 0 over the whole panel, and with `shade` a tint where z > 0.
 
   Args:
-    ax: of `plane`.
+    ax: axes from `plane`.
     theta: [F] in `training.logistic.join`'s order, F 6 or, for an ordinary neuron, 3.
     colour: of the curve.
-    shade: of the tint.
-    dashed: whether the curve is.
+    shade: the colour of the tint.
+    dashed: whether the curve is dashed.
   """
   u, v = np.meshgrid(np.linspace(*ax.get_xlim(), _GRID), np.linspace(*ax.get_ylim(), _GRID))
   terms = (np.ones_like(u), u, v, u * u, 2 * u * v, v * v)

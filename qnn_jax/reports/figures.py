@@ -1,4 +1,4 @@
-"""Figures -> PNG files: one alone, or one below another, a section a swept value."""
+"""Writes figures as PNG files: one alone, or several below each other, one for each swept value."""
 
 import io
 import json
@@ -69,7 +69,7 @@ def save(
 
 
 def parts(png: bytes) -> list[bytes]:
-  """The figures of a file of `save`, each as a PNG of its own; the file as it is if it is one figure."""
+  """The figures in a file of `save`, each as a PNG of its own; the file itself if it holds one figure."""
   with Image.open(io.BytesIO(png)) as whole:
     places = json.loads(whole.info.get(_PLACES, "[]"))
     if not places:

@@ -1,7 +1,7 @@
-"""A report: what an experiment makes of its rows, and the files that it becomes.
+"""A report: the texts, tables and figure that an experiment makes from its rows, and the files they are written to.
 
-A sweep over a config field has a report a value. Its files then hold a section each: markdown below a
-heading, CSV with the swept fields in columns of their own, the figures one below another.
+A sweep over a config field has one report for each value. Each file then has a section for each report: markdown
+under a heading, CSV with the swept fields in columns of their own, and the figures below each other.
 """
 
 import csv
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """What one configuration's rows come to.
+  """The report on the rows of one configuration.
 
   Attributes:
     files: name -> text, .md, .csv or .tex.
     figure: draws the picture; None if there is none to draw.
-    said: what is printed in the end.
+    said: the text that is printed at the end.
     beside: run -> column -> the paper's value for the runs of its cell, for the report page; {} if the paper
-      has none. A column `mean` is held against our mean.
+      has none. A column `mean` is compared with our mean.
     linked: the main markdown file as the report page shows it, if that differs: with links to `page.anchor`.
   """
 
@@ -60,9 +60,9 @@ def write(
   Args:
     workdir: where.
     name: of the experiment.
-    sections: one, or one a swept value.
-    made_of: what the figure is made of, in a few characters, which its file keeps.
-    anew: whether to draw the figure even if the file that is there was made of the same.
+    sections: one section, or one for each swept value.
+    made_of: a short text that stands for the data in the figure; the file keeps it.
+    anew: whether to draw the figure even if the existing file was made of the same data.
   """
   written = list(dict.fromkeys(file for section in sections for file in section.report.files))
   for file in written:
@@ -72,16 +72,14 @@ def write(
   if drawn:
     path = workdir / f"{name}.png"
     if anew or not _is_made_of(path, made_of):
-      # Only now, because matplotlib takes half a second, which workers and reruns need not.
+      # Imported here, because matplotlib takes half a second, which workers and reruns can save.
       from qnn_jax.reports import figures
 
       parts = [(section.title, section.report.figure()) for section in drawn]  # type: ignore[misc]
       try:
         figures.save(parts, path, made_of=made_of)
       except OSError:
-        if not _is_made_of(
-          path, made_of
-        ):  # on a disk that cannot be written it may be there already
+        if not _is_made_of(path, made_of):  # on a read-only disk it may be there already
           raise
     written.append(path.name)
   return written
@@ -96,13 +94,13 @@ def said(sections: Sequence[Section]) -> str:
 def results_csv(
   columns: Sequence[str], before: str, swept: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> str:
-  """DIR/results.csv: a line a run.
+  """The text of DIR/results.csv, one line for each run.
 
   Args:
     columns: of the experiment.
-    before: the column that swept fields stand before: the seed.
-    swept: swept fields that are no columns already.
-    rows: column -> value; what is missing is left empty.
+    before: the column before which swept fields are inserted: the seed.
+    swept: swept fields that are not columns already.
+    rows: column -> value; a missing value is left empty.
   """
   place = columns.index(before) if before in columns else len(columns)
   names = [*columns[:place], *swept, *columns[place:]]
@@ -110,7 +108,7 @@ def results_csv(
 
 
 def _is_made_of(path, made_of):
-  """Whether the figure at `path` is whole and says that it is made of this."""
+  """Whether the figure at `path` is complete and was made of this data."""
   try:
     data = path.read_bytes()
   except OSError:
@@ -133,7 +131,7 @@ def _joined(name, file, sections):
 
 def _joined_csv(sections, texts):
   rows: list[dict[str, Any]] = []
-  names: dict[str, None] = {}  # in order; by name, for the columns may differ from value to value
+  names: dict[str, None] = {}  # in order; by name, since the columns may differ between sections
   for section, text in zip(sections, texts, strict=True):
     head, *lines = list(csv.reader(io.StringIO(text)))
     swept = {name: _cell(v) for name, v in section.swept.items() if name not in head}

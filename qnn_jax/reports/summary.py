@@ -1,4 +1,4 @@
-"""The table that an experiment has for free: means and spreads over the seeds, a line a combination."""
+"""The default report of an experiment: means and standard deviations over the seeds, in one table."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ def report(name: str, axes: Sequence[str], seed: str, rows: Sequence[Mapping[str
 
   Args:
     name: of the experiment.
-    axes: of its points.
+    axes: the axes of its points.
     seed: the axis that is averaged over.
     rows: with a value for each axis, the metrics and the status.
   """

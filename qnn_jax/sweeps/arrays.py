@@ -26,7 +26,7 @@ def write_tree(path: pathlib.Path, tree: Any, header: Mapping[str, Any]) -> None
     array = np.asarray(leaf)
     paths.append([_written(key) for key in keys])
     dtypes.append(array.dtype.name)
-    # NumPy's files do not know bfloat16 and its like; their bytes they hold.
+    # NumPy's files cannot hold bfloat16 and similar types, but they can hold their bytes.
     leaves.append(array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}"))
   text = json.dumps({"header": header, "paths": paths, "dtypes": dtypes})
   buffer = io.BytesIO()
@@ -36,24 +36,24 @@ def write_tree(path: pathlib.Path, tree: Any, header: Mapping[str, Any]) -> None
 
 
 def read_tree(path: pathlib.Path, within: list | None = None) -> tuple[dict[str, Any], Any] | None:
-  """(header, tree) of a file of `write_tree`; None if it is gone.
+  """(header, tree) of a file of `write_tree`; None if the file is gone.
 
   Args:
     path: the file.
     within: read only what is below these keys of the tree; [] is all of it, None the header alone.
 
   Raises:
-    Damaged: it is not what was written.
-    Unreadable: it cannot be read now.
+    Damaged: the file is not what was written.
+    Unreadable: the file cannot be read now.
   """
   try:
     with damage.opened(path) as (file, status):
       try:
         return _read(file, within)
-      # Whatever the readers of zip, JSON and NumPy's files raise where a bit is not what it was.
+      # Any error that the readers of zip, JSON and NumPy's files raise for a damaged file.
       except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE):
-          raise  # of the disk; one that asks for a place before the file's beginning is damage
+          raise  # an error of the disk; a position before the file's beginning means damage
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise Damaged(why, status) from None
   except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Checkpoints: where unfinished groups have come to, in DIR/checkpoints, lane by lane.
+"""Checkpoints: the saved state of unfinished groups, in DIR/checkpoints, lane by lane.
 
-A checkpoint holds a tree of arrays whose first axis is the lanes, and each lane's point, so that lanes
-may carry on in another company than they were stopped in. A file is never changed, and only removed.
+A checkpoint holds a tree of arrays whose first axis is the lanes, and each lane's point. So a lane may
+continue in another group than the one it was stopped in. A file is never changed, only removed.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from qnn_jax.sweeps.records import FORMAT
 def write(
   workdir: pathlib.Path, lanes: Sequence[Point], step: int, tree: Any, points: Iterable[Point] = ()
 ) -> pathlib.Path:
-  """Keeps a tree of arrays, leaves [lanes, ...], after so many steps, beside earlier ones.
+  """Writes a tree of arrays, leaves [lanes, ...], after so many steps; earlier checkpoints stay.
 
-  `points` are those of the group that it is on the way to: see `tidy`.
+  `points` are the points that the group works on: see `tidy`.
 
   Raises:
     OSError: it could not be written.
@@ -52,7 +52,7 @@ def read(
 ) -> tuple[int, Any] | None:
   """(step, tree) of these lanes after the same, largest number of steps, at most `most`.
 
-  None if some lane has no such checkpoint; a damaged file counts as none, is named in a warning and set aside.
+  None if some lane has no such checkpoint; a damaged file is named in a warning, set aside and ignored.
 
   Raises:
     InputError: a checkpoint is of another format.
@@ -75,7 +75,7 @@ def read(
 
 
 def remove(workdir: pathlib.Path, lanes: Sequence[Point], before: int = sys.maxsize) -> None:
-  """Drops the checkpoints of fewer steps than `before` with no lane but these."""
+  """Removes the checkpoints of fewer steps than `before` that hold these lanes only."""
   mine = {lane.text() for lane in lanes}
   for path, header in _headers(workdir):
     if header["step"] < before and mine.issuperset(header["lanes"]):
@@ -83,7 +83,7 @@ def remove(workdir: pathlib.Path, lanes: Sequence[Point], before: int = sys.maxs
 
 
 def release(workdir: pathlib.Path, lanes: Sequence[Point], most: int) -> None:
-  """Drops these lanes from the checkpoints of at most so many steps; what other lanes have there stays."""
+  """Removes these lanes from the checkpoints of at most `most` steps; other lanes stay there."""
   mine = {lane.text() for lane in lanes}
   for path, header in list(_headers(workdir)):
     if header["step"] > most or mine.isdisjoint(header["lanes"]):
@@ -98,15 +98,14 @@ def release(workdir: pathlib.Path, lanes: Sequence[Point], most: int) -> None:
         part = jax.tree.map(lambda leaf, i=kept: leaf[i], tree)
         _write(workdir, texts, header["step"], part, header.get("points", []))
       except OSError:
-        continue  # a full disk, say: the file stays as it is, which is more than is needed
+        continue  # such as a full disk: the file stays as it is, which does no harm
     _unlink(path)
 
 
 def tidy(workdir: pathlib.Path, done: Iterable[Point] = ()) -> None:
-  """Drops the checkpoints on the way to points that are all done, sets damaged ones aside, and removes an
-  empty folder.
+  """Removes the checkpoints of points that are all done, sets damaged ones aside, and removes an empty folder.
 
-  A launcher that was killed leaves them: who takes its points over may do so in other groups.
+  A killed launcher may leave such checkpoints, because others may run its points in other groups.
   """
   digests = None
   for path, header in _headers(workdir):
@@ -133,7 +132,7 @@ def _headers(workdir):
     if found == FORMAT and _is_header(header):
       yield path, header
     else:
-      _set_aside(workdir, path, Damaged("its header cannot be"))
+      _set_aside(workdir, path, Damaged("its header is impossible"))
 
 
 def _is_header(header):
@@ -149,7 +148,7 @@ def _tree(workdir, path):
   header, tree = content
   lanes = len(header["lanes"])
   if any(leaf.shape[:1] != (lanes,) for leaf in jax.tree.leaves(tree)):
-    _set_aside(workdir, path, Damaged("its arrays are not of its lanes"))
+    _set_aside(workdir, path, Damaged("its arrays do not fit its lanes"))
     return None
   return tree
 
@@ -169,7 +168,7 @@ def _set_aside(workdir, path, error):
 
 
 def _unlink(path):
-  with contextlib.suppress(OSError):  # what cannot be removed is no harm
+  with contextlib.suppress(OSError):  # a file that cannot be removed does no harm
     os.unlink(path)
 
 

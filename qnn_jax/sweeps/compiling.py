@@ -1,4 +1,4 @@
-"""Calls of compiled programs, with the seconds that went into compiling told as an event; and where they are kept."""
+"""Calls compiled programs, reports the seconds of compiling as events, and sets where programs are kept."""
 
 import contextlib
 import importlib
@@ -17,13 +17,13 @@ import jax
 from qnn_jax.sweeps.points import Compiled
 
 # Every program is kept, however fast it was compiled, so that what is there does not depend on how busy the
-# machine was. XLA's own files for GPUs are not: it fails where it cannot write them.
+# machine was. XLA's own files for GPUs are not kept: XLA fails where it cannot write them.
 _SETTINGS = {
   "jax_persistent_cache_min_compile_time_secs": 0.0,
   "jax_persistent_cache_enable_xla_caches": "none",
 }
 
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # with which its files begin
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # the first bytes of its files
 
 _WARNINGS = tuple(f"Error {doing} persistent compilation cache" for doing in ("reading", "writing"))
 
@@ -44,11 +44,11 @@ def call(program: Callable, *args: Any) -> Generator[Compiled, None, Any]:
 
 
 def keep_programs(folder: pathlib.Path) -> None:
-  """From now on this process, and those that it starts, keep compiled programs in a folder and look there first.
+  """Makes this process, and those that it starts, keep compiled programs in a folder and look there first.
 
-  A folder of its own in `folder` for each type of CPU: a program may hold instructions that another lacks.
-  Whoever has told JAX of a folder in the environment keeps that. What cannot be read or written is compiled
-  and not kept; it is no error.
+  Each type of CPU has its own folder in `folder`, since a program may hold instructions that another CPU lacks.
+  A folder that the environment names for JAX takes precedence. If a file cannot be read or written, the program
+  is compiled and not kept, without an error.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR") is not None:
     return
@@ -65,7 +65,7 @@ def keep_programs(folder: pathlib.Path) -> None:
 
 
 def _cpu_type() -> str:
-  """A name for all CPUs that can do the same."""
+  """A name that all CPUs with the same instructions share."""
   try:
     info = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
   except OSError:
@@ -86,13 +86,13 @@ def _drop_damaged(folder):
 
 
 def _is_whole(content):
-  """Whether a file was written to its end; True where another Python wrote it, with what this one lacks."""
+  """Whether a file was written to its end; True if only another Python can decompress it."""
   try:
     if content[:1] in (b"", b"\x78"):
       zlib.decompress(content)
     elif _ZSTANDARD.startswith(content[:4]):
       _decompress_zstandard(content)
-  except Exception:  # of each compressor another
+  except Exception:  # each compressor raises its own
     return False
   return True
 

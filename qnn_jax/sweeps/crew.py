@@ -1,4 +1,4 @@
-"""Worker processes of a sweep: fed with groups, watched, and started again when one is lost."""
+"""The worker processes of a sweep: gives them groups, watches them, and replaces those that are lost."""
 
 import collections
 import dataclasses
@@ -15,20 +15,20 @@ from qnn_jax.sweeps.queue import Over, Queue, Waiting
 from qnn_jax.sweeps.worker import Alive, Ended, Event, Failed, Idle
 
 TRIES = 2
-"""How often a group is begun whose worker is lost."""
+"""How often a group is tried if its worker is lost each time."""
 
-_TICK = 0.5  # seconds between two looks at what other launchers do, and at who is silent
-_START_SECONDS = 60.0  # that a worker has for its imports, whatever the limit of its silence
-_LONGEST_TURN = 5.0  # of this process: where it took longer, it stood still, and so did its workers
+_TICK = 0.5  # seconds between two checks for other launchers' work and for silent workers
+_START_SECONDS = 60.0  # a worker may take as long for its imports, whatever --silence_seconds is
+_LONGEST_TURN = 5.0  # seconds of one turn of the loop: if it took longer, this process stood still
 
 
 class Lost(NamedTuple):
-  """An event: a worker process died, or gave no sign and was killed; another takes its place.
+  """An event: a worker process died, or gave no sign of life and was killed; another replaces it.
 
   Attributes:
     who: 'worker 0 (pid 4242)'.
-    why: what became of it, in words that follow its name.
-    group: what it was at; None if it was at none.
+    why: what happened to it, in words that follow its name.
+    group: the group that it ran; None if it ran none.
     again: whether the group is tried again.
   """
 
@@ -40,7 +40,7 @@ class Lost(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class _Place:
-  """A worker's place, and who is there: nobody when it has ended."""
+  """A place for a worker, and the worker in it; None when the worker has ended."""
 
   number: int
   cores: tuple[int, ...]
@@ -50,16 +50,16 @@ class _Place:
   ready: bool = False  # whether it has asked for work since it was started
   idle: bool = False
   heard: float = 0.0
-  early: int = 0  # workers that died here before they asked for work, one after another
+  early: int = 0  # how many workers in a row died here before they asked for work
 
 
 def side_by_side(
   sweep: Sweep, queue: Queue, count: int, *, alone: bool = False
 ) -> Iterator[Event | Lost | Over | Waiting]:
-  """Runs the groups that are left in so many processes, until none is left, ours or another's.
+  """Runs the remaining groups in `count` processes, until none is left here or in another launcher.
 
   Raises:
-    WorkerDied: in one place, two in succession died before they asked for work.
+    WorkerDied: in one place, two workers in a row died before they asked for work.
     InputError, OSError: a process raised it.
   """
   crew = _Crew(sweep, queue, count, alone)
@@ -92,7 +92,7 @@ class _Crew:
       if signals.asked() and not asked:
         asked = True
         for one in self.workers():
-          one.process.terminate()  # which asks it to save what it is at
+          one.process.terminate()  # which asks it to save its state
       for one, message in found:
         yield from self._take(next(p for p in self._places if p.worker is one), message)
       if not found:
@@ -133,7 +133,7 @@ class _Crew:
         group = self._queue.next(place.programs, alone=self._alone)
         if group is None and self._are_left():
           waiting += 1
-          continue  # another launcher's group, which may come to us
+          continue  # another launcher has the group, and may give it up
       place.idle, place.group = False, group
       place.worker.send(group)
       if group:
@@ -156,7 +156,7 @@ class _Crew:
   def _lost(self, place, why):
     who, group = place.worker.name, place.group
     place.worker, place.group, was_ready = None, None, place.ready
-    if signals.asked():  # it has saved what it was at, or was killed because it did not
+    if signals.asked():  # it has saved its state, or was killed because it did not
       if group is not None:
         self._queue.end(group)
       return
@@ -188,6 +188,6 @@ class _Crew:
       self._queue.add(left)
       return
     why = f"its worker {why}, at each of {TRIES} tries"
-    failures.write(self._sweep.workdir, left.points, why, "")  # before others may have it
+    failures.write(self._sweep.workdir, left.points, why, "")  # before other launchers may take it
     self._queue.end(group)
     yield Failed(left, why)

@@ -1,4 +1,4 @@
-"""Damage: a file that is not what was written is named once and set aside, in DIR/damaged; nothing is deleted."""
+"""Damaged files: each is named once in a warning and moved to DIR/damaged; nothing is deleted."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ _named: set[str] = set()  # files that could not be moved, which this process ha
 
 
 class Damaged(Exception):
-  """A file is not what was written; the text says why.
+  """A file is not what was written; the message says why.
 
   Attributes:
     status: of the file that was read.
@@ -37,10 +37,10 @@ def opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
   Raises:
     FileNotFoundError: it is gone.
     Unreadable: there is no permission, or the disk cannot be read.
-    Damaged: it is no file but a folder, a pipe or a device.
+    Damaged: it is a folder, a pipe, a device or a link to nothing.
   """
   try:
-    # A pipe without a writer would be waited for.
+    # Without O_NONBLOCK this would wait for the writer of a pipe.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
   except OSError as error:
     if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
@@ -72,10 +72,10 @@ def read_file(path: pathlib.Path) -> tuple[bytes, os.stat_result]:
 def set_aside(
   workdir: pathlib.Path, path: pathlib.Path, error: Damaged, then: str, *, move: bool = True
 ) -> None:
-  """Names a damaged file in a warning, with its reason and what happens `then`, and moves it to DIR/damaged.
+  """Warns of a damaged file, with the reason and what happens `then`, and moves the file to DIR/damaged.
 
-  A file that cannot be moved, or shall not be, is named once by this process. Where another has been quicker,
-  or has put a good file in its place meanwhile, nothing happens.
+  If the file cannot be moved, or with `move=False`, this process warns of it only once. If another process has
+  already moved it, or has put a good file in its place, nothing happens.
   """
   target = _moved(workdir, path, error.status) if move else None
   if target is not None:
@@ -85,7 +85,7 @@ def set_aside(
 
 
 def name_once(path: pathlib.Path, what: str) -> None:
-  """A warning of a file, once in this process."""
+  """Warns of a file, once in this process."""
   if str(path) not in _named:
     _named.add(str(path))
     logging.warning("%s %s", path, what)
@@ -107,7 +107,7 @@ def _moved(workdir, path, status):
       target.rmdir() if target.is_dir() else target.unlink()
       folder.rmdir()
     return None
-  if not _is_same(target, status):  # done again by another, between the look and the move
+  if not _is_same(target, status):  # another process wrote it anew between the check and the move
     with contextlib.suppress(OSError):
       os.replace(target, path)
       folder.rmdir()
@@ -116,7 +116,7 @@ def _moved(workdir, path, status):
 
 
 def _free(folder, path):
-  """A name that nobody had in the folder, with an empty file or folder in its place."""
+  """A new name in the folder, reserved by an empty file or folder."""
   for number in itertools.count():
     target = folder / (f"{path.stem}.{number}{path.suffix}" if number else path.name)
     try:
@@ -136,6 +136,6 @@ def _is_same(path, status):
       found = os.stat(path)
   except OSError:
     return False
-  # Not its number, which a layered file system changes as it moves.
+  # Not the inode number, which a layered file system changes when it moves a file.
   key = lambda s: (stat.S_IFMT(s.st_mode), s.st_size, s.st_mtime_ns)
   return status is None or key(found) == key(status)

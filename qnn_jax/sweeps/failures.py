@@ -1,4 +1,4 @@
-"""Failures: what went wrong in a group, kept in DIR/failures until its points are done."""
+"""Failures: the errors of groups, kept in DIR/failures until the groups' points are done."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from qnn_jax.sweeps.points import Point
 
 
 def write(workdir: pathlib.Path, points: Sequence[Point], why: str, text: str) -> None:
-  """Keeps a sentence and the whole traceback, in the place of what these points had."""
+  """Writes a failure, a sentence and the traceback, in place of earlier failures of these points."""
   forget(workdir, points)
   content = {
     "why": why,
@@ -36,9 +36,9 @@ Entries = Mapping[tuple[str, int], dict[str, Any]]
 
 
 def entries(workdir: pathlib.Path, known: Entries) -> Entries:
-  """(name, time of writing) -> content of every failure; what is `known` is not read again.
+  """(name, time of writing) -> content of every failure; files in `known` are not read again.
 
-  A content has `points`, as `Point.text()`, `why`, and `attempt`, another text for each failure.
+  A content has `points`, as `Point.text()`, `why`, and `attempt`, a text that is new for each failure.
   """
   there: set[tuple[str, int]] = set()
   with contextlib.suppress(OSError), os.scandir(workdir / "failures") as files:
@@ -55,7 +55,7 @@ def entries(workdir: pathlib.Path, known: Entries) -> Entries:
 
 
 def forget(workdir: pathlib.Path, points: Sequence[Point]) -> None:
-  """Drops the failures of these points, however they were cut into groups."""
+  """Removes the failures of these points, whatever groups they were in."""
   done = None
   for path, content in _all(workdir):
     done = done if done is not None else {point.text() for point in points}
@@ -83,9 +83,9 @@ def _all(workdir, only=None) -> Iterator[tuple[pathlib.Path, dict[str, Any]]]:
       data, status = damage.read_file(path)
       yield path, _checked(data, status)
     except FileNotFoundError:
-      continue  # another has just dropped it
+      continue  # another process has just removed it
     except Damaged as error:
-      damage.set_aside(workdir, path, error, "why its group failed is lost, and no run")
+      damage.set_aside(workdir, path, error, "the reason of the failure is lost, but no run is")
     except Unreadable as error:
       damage.name_once(path, f"cannot be read ({error})")
 

@@ -1,4 +1,4 @@
-"""The engine: what is missing, in groups, by leases, through workers, onto the disk, as events."""
+"""The engine: takes leases on the missing groups, runs them in workers, and yields events."""
 
 import time
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from qnn_jax.sweeps.queue import Over, Queue, Waiting
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.worker import Ended, Event, Failed, Rows, Started
 
-_WAIT = 1.0  # seconds between two looks at what other launchers do
+_WAIT = 1.0  # seconds between two checks for other launchers' work
 
 
 def run(sweep: Sweep, store: Store, todo: Plan) -> Iterator[Event | Lost | Over | Waiting]:
-  """Does what is missing and yields events as they come; what a `Rows` tells of is on disk already.
+  """Runs what is missing and yields events. The rows of a `Rows` event are already on disk.
 
-  A group that fails, with an exception or with its worker, is told of in a `Failed`, and the others go on.
+  If a group fails, by an exception or with its worker, a `Failed` event reports it, and the others go on.
 
   Raises:
     InputError: a group's input is wrong.
-    OSError: the disk takes nothing.
+    OSError: the disk cannot be written.
     WorkerDied: worker processes die before they ask for work.
-    signals.Stopped: a signal asks for it, and what was running has saved.
+    signals.Stopped: a signal asked to stop, and the running groups have saved their state.
   """
   if not todo.groups:
     _clean(sweep, store)
@@ -42,7 +42,7 @@ def run(sweep: Sweep, store: Store, todo: Plan) -> Iterator[Event | Lost | Over 
 
 
 def _clean(sweep, store):
-  """Removes what a finished sweep needs no more, but for what others are at."""
+  """Removes what a finished sweep no longer needs, except what other launchers use."""
   store.read()
   leftovers.remove(sweep.workdir, sweep.lease_seconds)
   if all(is_done(sweep, store, point) for point in sweep.points):
@@ -54,7 +54,7 @@ def _clean(sweep, store):
 
 
 def _in_turn(sweep, queue, *, alone):
-  """Groups one after another in this process, until none is left, ours or another's."""
+  """Runs groups one after another in this process, until none is left here or in another launcher."""
   programs: set[str] = set()
   place = sweep.task, sweep.workdir, sweep.keep_params
   while any(True for _ in queue.left(alone)):

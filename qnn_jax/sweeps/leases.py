@@ -1,10 +1,10 @@
-"""Leases: which launcher runs what, for launchers that share a workdir and know nothing of each other.
+"""Leases divide the work among launchers that share a workdir and do not know of each other.
 
-A lease is a file of DIR/leases, created exclusively, for one unit: the points that a task cannot split. It
-holds a counter that its owner raises. Who sees a counter stand still for a set time, on his own clock, may
-take the unit over, by creating the lease's next generation: of those who try, one succeeds. The former
-owner, should he live on, finds out and leaves the unit alone; what he finishes is right nevertheless.
-No clock of another machine is read.
+A lease is a file in DIR/leases, created exclusively, for one unit: the points that a task cannot split. It
+holds a counter that its owner increases. If a launcher sees a counter stand still for a set time on its own
+clock, it may take the unit over by creating the next generation of the lease. If several launchers try, one
+succeeds. If the former owner still runs, it notices this and gives up the unit; what it finishes is right
+nevertheless. No launcher reads the clock of another machine.
 """
 
 import contextlib
@@ -32,21 +32,21 @@ SECONDS = 60.0
 
 
 def unit_name(points: Sequence[Point]) -> str:
-  """The name of a unit: the same in every launcher that knows it."""
+  """The name of a unit, the same in every launcher."""
   return f"{zlib.crc32('|'.join(sorted(point.text() for point in points)).encode()):08x}"
 
 
 class _Seen(NamedTuple):
-  """What was last read of another's lease, and since when, on our clock, it has been that."""
+  """The content that was last read from another's lease, and when it was first seen, on our clock."""
 
   content: str
   since: float
 
 
 class Leases:
-  """The leases of one launcher: what it holds, and what it has seen of others.
+  """The leases of one launcher: the units that it holds, and the leases of others that it has seen.
 
-  Use it as a context: on the way out it gives back what it holds.
+  Use it as a context manager: on exit it gives back the units that it holds.
   """
 
   def __init__(self, workdir: pathlib.Path, seconds: float = SECONDS):
@@ -76,7 +76,7 @@ class Leases:
       self._folder.rmdir()
 
   def acquire(self, units: Iterable[str]) -> set[str]:
-    """Those of the units that are ours from now on."""
+    """Takes the leases of those units that are free; returns these units."""
     with self._lock:
       return {unit for unit in units if self._acquire_one(unit)}
 
@@ -85,7 +85,7 @@ class Leases:
     with self._lock:
       for unit in units:
         generation = self._held.pop(unit, None)
-        # What has been taken over is the taker's to remove: generations have no gaps.
+        # A lease that was taken over is removed by its new owner: generations must have no gaps.
         if generation is None or self._path(unit, generation + 1).exists():
           continue
         if self._is_ours(self._path(unit, generation)):
@@ -93,17 +93,18 @@ class Leases:
             _unlink(self._path(unit, number))
 
   def live(self) -> set[str]:
-    """Units that others hold, as far as can be seen by now."""
+    """The units that others hold, as far as this launcher has seen."""
     return {
       unit for unit, generations in self._files().items()
       if unit not in self._held and not self._is_stale(self._path(unit, max(generations)))
     }  # fmt: skip
 
   def forget(self, units: Callable[[], Iterable[str]]) -> None:
-    """Removes leases of owners that are no more, once all that this configuration asks for is done.
+    """Removes the leases of owners that have ended. Call it when all that the configuration asks for is done.
 
-    Those of `units`, which it asks for, belong to nobody who is at work. Of others, whose names another
-    configuration knew, those of dead processes, and of another machine's that have been silent too long.
+    Nobody works on the configuration's own `units` by then, so that their leases are removed. Of the units of
+    other configurations, it removes the leases of dead processes, and those from other machines that have given
+    no sign of life for too long.
     """
     files = self._files()
     last = {unit: self._path(unit, max(generations)) for unit, generations in files.items()}
@@ -128,7 +129,7 @@ class Leases:
       return False
     generation = 0
     while not self._create(self._path(unit, generation)):
-      # The name is taken; by a lease that has been taken over, if there is another behind it.
+      # The name is taken. If the next generation exists, this lease has been taken over.
       if not self._path(unit, generation + 1).exists():
         if not self._is_stale(self._path(unit, generation)):
           return False
@@ -140,10 +141,10 @@ class Leases:
     try:
       content = damage.read_file(path)[0].decode(errors="replace")
     except (Damaged, Unreadable):
-      content = ""  # what gives no sign of life is waited for, no longer
+      content = ""  # waited for as long as a lease that does not change
     except OSError:
       self._seen.pop(path, None)
-      return False  # given back this moment: the next look will tell
+      return False  # just given back: the next call will see
     now, seen = time.monotonic(), self._seen.get(path)
     if seen is None or seen.content != content:
       seen = self._seen[path] = _Seen(content, now)
@@ -165,9 +166,9 @@ class Leases:
         for unit, generation in list(self._held.items()):
           path = self._path(unit, generation)
           if self._path(unit, generation + 1).exists() or not self._is_ours(path):
-            del self._held[unit]  # another has taken over: this process must have stood still
+            del self._held[unit]  # another took over, since this process stood still
             continue
-          with contextlib.suppress(OSError):  # a full disk, say: if it lasts, another takes over
+          with contextlib.suppress(OSError):  # such as a full disk: if it lasts, another takes over
             atomic_write_bytes(path, self._content(), sync=False)
 
   def _is_ours(self, path):
@@ -185,7 +186,7 @@ class Leases:
 
   def _create(self, path):
     try:
-      # Nobody needs a lease after a power cut. An empty folder another launcher may just have removed.
+      # Nobody needs a lease after a power cut. Another launcher may just have removed the empty folder.
       return create_exclusively(path, self._content(), make_folder=True, sync=False)
     except OSError as error:
       raise WorkdirError.of(error) from error
@@ -200,7 +201,7 @@ def _unlink(path):
 
 
 def _owner_is_dead(content):
-  """Whether the owner was a process of this machine that is no more: nobody need wait for it."""
+  """Whether the owner was a process of this machine that has ended, so that nobody needs to wait for it."""
   owner = _process(content)
   return owner is not None and living.is_dead(owner)
 

@@ -1,4 +1,4 @@
-"""What a killed writer leaves behind: half-written files, which nobody else can tell from a living one's work."""
+"""Removes the half-written files that killed writers leave behind."""
 
 import contextlib
 import pathlib

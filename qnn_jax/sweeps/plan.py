@@ -1,4 +1,4 @@
-"""What a command asks for, and what of it is left to do."""
+"""What a command asks for, and which part of it is still to do."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,7 @@ from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.task import Task
 
 SILENCE_SECONDS = 1800.0
-"""How long a worker process may give no sign before it is taken for hanging."""
+"""How long a worker process may give no sign of life before it is killed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +24,18 @@ class Sweep:
   """What a command asks for.
 
   Attributes:
-    task: the experiment's.
-    points: all that it owes, in the order of its results.
-    workdir: where they go.
+    task: the task of the experiment.
+    points: all points, in the order of the results.
+    workdir: the folder for the results.
     keep_params: whether a point is done only with its parameters on disk.
     part: (i, n), to run the i-th of n slices only; None for all.
     units: the names of units, to run these only; None for all.
-    workers: processes; None for what is fastest here.
-    lease_seconds: how long another launcher's counter must stand still.
-    config_file: what worker processes run first, for what it registers.
-    silence_seconds: how long a worker may give no sign; None for `SILENCE_SECONDS`. A number asks for a
-      worker process even where one alone works, which is this process otherwise, watched by none.
-    retry_failed: whether only those points run that have a recorded failure.
+    workers: the number of processes; None for the fastest number on this machine.
+    lease_seconds: how long another launcher's counter must stand still before its units are taken over.
+    config_file: the file that worker processes run first, since it may register heads.
+    silence_seconds: how long a worker may give no sign of life; None for `SILENCE_SECONDS`. With a number, a
+      single worker is a separate process too. With None it is this process, which nobody watches.
+    retry_failed: whether only the points with a recorded failure run.
   """
 
   task: Task
@@ -52,10 +52,10 @@ class Sweep:
 
 
 class Plan(NamedTuple):
-  """What is left to do here, as things stand.
+  """What is left to do at present.
 
   Attributes:
-    groups: in the order in which they should run.
+    groups: the groups, in the order in which they should run.
     workers: how many processes run them.
   """
 
@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
   @property
   def cost(self) -> float:
-    """Of all groups."""
+    """The cost of all groups."""
     return sum(group.cost for group in self.groups)
 
 
@@ -75,7 +75,7 @@ def is_done(sweep: Sweep, store: Store, point: Point) -> bool:
 
 
 def units_of(sweep: Sweep) -> dict[Point, str]:
-  """point -> the name of its unit: alike in every launcher of this configuration, whatever is missing."""
+  """point -> the name of its unit, the same in every launcher of the configuration, whatever is missing."""
   found: dict[Point, str] = {}
   for group in sweep.task.groups(sweep.points, len(sweep.points)):
     found |= dict.fromkeys(group.points, unit_name(group.points))
@@ -100,8 +100,8 @@ def plan(sweep: Sweep, store: Store) -> Plan:
   """The missing points in groups.
 
   Raises:
-    InputError: fewer than one worker, or several on an accelerator or on several devices, or a limit of
-      silence there.
+    InputError: the number of workers is below 1, or above 1 on an accelerator or with several devices, or
+      --silence_seconds is given on an accelerator.
   """
   wanted = owed(sweep)
   missing = [point for point in wanted if not is_done(sweep, store, point)]
@@ -125,13 +125,12 @@ def _groups(sweep, wanted, missing, parts):
 
 
 def workers_of(sweep: Sweep, points: Sequence[Point]) -> int:
-  """How many processes run these points; InputError for a number that cannot be."""
+  """How many processes run these points; InputError if the sweep asks for an impossible number."""
   on_cpu = jax.default_backend() == "cpu"
   devices = jax.local_device_count()
   if sweep.silence_seconds is not None and not on_cpu:
     raise InputError(
-      "--silence_seconds watches worker processes, and an accelerator has none: this process holds it; "
-      "leave the flag out"
+      "--silence_seconds watches worker processes, and on an accelerator there are none; leave out the flag"
     )
   if sweep.workers is None:
     return max(1, sweep.task.workers(points, cores())) if on_cpu and devices == 1 else 1

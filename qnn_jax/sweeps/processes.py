@@ -1,6 +1,6 @@
-"""Processes side by side on one machine: on cores of their own, with memory as long training wants it.
+"""Processes side by side on one machine, each on its own cores and with memory in large pages.
 
-A process and its parent have one pipe, and nothing else in common: one that is killed, whatever it is at,
+A process and its parent share one pipe and nothing else. So a process that is killed, whatever it is doing,
 leaves no lock behind that others would wait for.
 """
 
@@ -18,11 +18,11 @@ from qnn_jax.sweeps import signals
 
 context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
 
-_LAST_SECONDS = 5.0  # that a process has to end when it has closed its pipe
+_LAST_SECONDS = 5.0  # a process may take to end after it has closed its pipe
 
 
 class Gone(NamedTuple):
-  """A message: the process has ended, and this is the last of it.
+  """A message: the process has ended, and no other message of it follows.
 
   Attributes:
     code: its exit code, negative for a signal.
@@ -38,12 +38,12 @@ class _Done(NamedTuple):
 
 
 class _Broken(NamedTuple):
-  """No message, nor will there be one."""
+  """Stands for a message where none can come any more."""
 
 
 @dataclasses.dataclass(eq=False)
 class Worker:
-  """A process that was started, and our end of its pipe."""
+  """A process that was started, and the parent's end of its pipe."""
 
   number: int
   process: Any
@@ -55,7 +55,7 @@ class Worker:
     return f"worker {self.number} (pid {self.process.pid})"
 
   def send(self, message: Any) -> None:
-    """Puts a message into the process's pipe; what has ended gets none."""
+    """Sends a message to the process; does nothing if the process has ended."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
       self.pipe.send(message)
 
@@ -63,14 +63,14 @@ class Worker:
 def start(
   number: int, cores: Sequence[int], target: Callable[..., None], args: Sequence[Any]
 ) -> Worker:
-  """Starts target(pipe, *args) in a process, which ends with this one; arguments pickle."""
+  """Starts target(pipe, *args) in a process that ends with this one. The arguments must be picklable."""
   signals.check()
   ours, theirs = context.Pipe()
   process = context.Process(
     target=_work, args=(tuple(cores), theirs, target, *args), daemon=True, name=f"worker {number}"
   )
   with signals.held_back():
-    resource_tracker.ensure_running()  # which lets some signals through again
+    resource_tracker.ensure_running()  # which unblocks some signals
   with _large_pages(), signals.held_back():
     process.start()
   theirs.close()
@@ -78,7 +78,7 @@ def start(
 
 
 def wait(workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, Any]]:
-  """What these processes have sent, one message each at most; [] if nothing comes for so many seconds.
+  """The messages of these processes, at most one of each; [] if none comes for so many seconds.
 
   The last message of a process is a `Gone`.
 
@@ -91,7 +91,7 @@ def wait(workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, Any]]:
     worker = each[pipe]
     try:
       message = worker.pipe.recv()
-    except (EOFError, OSError):  # ended, in the midst of a message maybe
+    except (EOFError, OSError):  # it has ended, maybe in the middle of a message
       message = _Broken()
     if isinstance(message, (_Done, _Broken)):
       worker.process.join(_LAST_SECONDS)
@@ -105,13 +105,13 @@ def wait(workers: Sequence[Worker], seconds: float) -> list[tuple[Worker, Any]]:
 
 
 def kill(workers: Iterable[Worker]) -> None:
-  """Kills these processes and waits for none."""
+  """Kills these processes and does not wait until they have ended."""
   for worker in list(workers):
     worker.process.kill()
 
 
 def end(workers: Iterable[Worker]) -> None:
-  """Ends these processes, whatever they are at, stopped ones too."""
+  """Kills these processes, stopped ones too, and waits until they have ended."""
   started = list(workers)
   kill(started)
   for worker in started:
@@ -122,15 +122,15 @@ def end(workers: Iterable[Worker]) -> None:
 def run(
   target: Callable[..., None], each: Sequence[tuple[Any, ...]], *, ticks: bool = False
 ) -> Iterator[Any]:
-  """Runs target(put, *args) in a process for each of these arguments; yields what is `put`, as it comes.
+  """Runs target(put, *args) in one process for each entry of `each`; yields what the processes `put`.
 
-  Arguments pickle, barriers are of `context`; what is put pickles. The processes end with the
-  iteration, and with this process, however it ends. With `ticks`, a None comes whenever nothing was
-  put for a second.
+  The arguments and what is put must be picklable; barriers must be from `context`. The processes end with the
+  iteration, and with this process, however it ends. With `ticks`, None is yielded after each second in which
+  nothing was put.
 
   Raises:
     InputError, OSError: a process raised it.
-    WorkerDied: a process ended before its work, whatever killed it or was raised in it.
+    WorkerDied: a process was killed, or raised another error, before its work was done.
   """
   workers: list[Worker] = []
   with signals.clean_up(lambda: kill(workers)):
@@ -155,15 +155,15 @@ def run(
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
-  """function(*args), in a process of its own: what JAX takes of a device there is free again after it."""
+  """Runs function(*args) in a process of its own, so that the device memory that JAX takes there is free again."""
   (result,) = run(_put_result, [(function, args)])
   return result
 
 
 def how(code: int) -> str:
-  """How a process ended before its work, by its exit code, for 'the worker ...'."""
+  """How a process ended before its work was done, by its exit code, in words that follow the worker's name."""
   if code == 0:
-    return "ended before its work"
+    return "ended before its work was done"
   if code > 0:
     return f"died with exit code {code}"
   if code == -signals.signal.SIGKILL:
@@ -192,19 +192,19 @@ def _work(cores, pipe, target, *args):
     target(pipe, *args)
     pipe.send(_Done())
   except (signals.Stopped, BrokenPipeError):
-    pass  # the parent knows, or is no more
+    pass  # the parent knows, or has ended
   except (InputError, OSError) as error:
     pipe.send(error)
 
 
 def _end_with_parent():
-  # A parent that is killed runs nothing that would stop its workers, and they wait for it forever.
+  # A parent that is killed cannot stop its workers, and they would wait for it forever.
   multiprocessing.parent_process().join()  # type: ignore[union-attr]  # a worker has one
   os._exit(1)
 
 
 def core_groups(workers: int) -> list[tuple[int, ...]]:
-  """Disjoint cores for each worker, as equal as can be; none where there are more workers."""
+  """The cores of each worker, disjoint and equally many; none if there are more workers than cores."""
   if not hasattr(os, "sched_getaffinity"):
     return [()] * workers
   cores = sorted(os.sched_getaffinity(0))
@@ -214,12 +214,12 @@ def core_groups(workers: int) -> list[tuple[int, ...]]:
 
 @contextlib.contextmanager
 def _large_pages():
-  """Processes started here get memory in large pages, where the system is glibc's and has them.
+  """Processes that are started in this context get memory in large pages, if the system has glibc and such pages.
 
-  The samples that a step takes lie anywhere in 43 MB: 2 % of a step, more the busier the machine.
+  A step reads samples from anywhere in 43 MB. Large pages save 2 % of a step, and more on a busy machine.
   """
   name = "GLIBC_TUNABLES"
-  if name in os.environ:  # whoever tunes it knows better
+  if name in os.environ:  # the user's own setting counts
     yield
     return
   os.environ[name] = "glibc.malloc.hugetlb=1"

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: finished lines, and a bar with the time left, or lines of it in a log."""
+"""What a sweep prints while it runs: finished lines, and a bar with the time left, or lines in a log."""
 
 import contextlib
 import threading
@@ -16,7 +16,7 @@ from qnn_jax.sweeps.worker import Ended, Failed, Rows, Started
 
 Watch = Callable[[list[Row]], Iterable[str]]
 
-_EVERY = 30.0  # seconds between two lines of progress in a log
+_EVERY = 30.0  # seconds between two progress lines in a log
 
 
 def show(
@@ -25,11 +25,11 @@ def show(
   console: Console,
   watch: Watch | None = None,
 ) -> list[Failed]:
-  """Prints what `watch` makes of finished rows, and below it a bar; a line each half minute if piped.
+  """Prints the lines that `watch` returns for finished rows, and a bar below; if piped, a line each half minute.
 
   Args:
-    events: of `launch.run`.
-    todo: what the events will tell of.
+    events: from `launch.run`.
+    todo: the plan that the events belong to.
     console: where to print.
     watch: finished rows -> lines to print; None prints none.
 
@@ -41,7 +41,7 @@ def show(
   work, runs = _Work(todo.cost), sum(len(group.points) for group in todo.groups)
   with contextlib.ExitStack() as stack:
     progress = stack.enter_context(_progress(console))
-    # Where a signal ends the process the cursor shall be there again.
+    # So that the cursor is visible again if a signal ends the process.
     stack.enter_context(signals.clean_up(progress.stop))
     task = progress.add_task("starting", total=todo.cost, compile_s=0.0, not_working=None)
     if not console.is_terminal and todo.groups:
@@ -83,7 +83,7 @@ def show(
 
 
 class _Work:
-  """How far it is: groups that tell of their work by it, others by their finished points."""
+  """How much is done: by their reports for groups that report their work, by finished points for others."""
 
   def __init__(self, total: float):
     self.done, self.total = 0.0, total
@@ -108,7 +108,7 @@ class _Work:
       return
     self._begin(elapsed)
     self.done += cost
-    # Whose it is cannot be told where several work; that someone tells is enough.
+    # With several workers nobody knows which group reports; all running ones count as reporting.
     self._tells |= set(self._of)
 
   def finished(self, rows: list[Row], elapsed: float):
@@ -122,13 +122,13 @@ class _Work:
   def end(self, group: Group):
     if group in self._of and group not in self._tells:
       self._add(group, group.cost - self._of[group])
-    elif group not in self._of:  # another launcher's
+    elif group not in self._of:  # another launcher has run it
       self.total -= group.cost
     self._of.pop(group, None)
 
   def lose(self, group: Group | None):
     if group in self._of:
-      if group in self._tells:  # how far it was, cannot be told; its checkpoint will be
+      if group in self._tells:  # how far it was is unknown; its checkpoint will say
         self.total += group.cost
       else:
         self._add(group, -self._of[group])
@@ -145,7 +145,7 @@ class _Work:
 
 @contextlib.contextmanager
 def _every(call):
-  """Within it, `call` is called in another thread, each half minute: events may be further apart."""
+  """In this context `call` is called in another thread each half minute, since events may be further apart."""
   over = threading.Event()
 
   def turns():
@@ -173,9 +173,9 @@ def _line(task, done, runs):
 
 
 def _seconds_left(task):
-  """By the mean speed so far: a sweep is uniform, and a mean does not jump; None if it cannot be told.
+  """The time left by the mean speed so far, which is steady, since a sweep is uniform; None if it is unknown.
 
-  The time until the first work was done, and what is compiled after that, is not in the speed.
+  The speed leaves out the time until the first work was done, and the compiling after that.
   """
   working = (task.elapsed or 0) - (task.fields["not_working"] or 0)
   if task.description != "running" or working < 1 or not task.completed:
@@ -201,7 +201,7 @@ class _Elapsed(ProgressColumn):
 
 
 class _TimeLeft(ProgressColumn):
-  """The time left, where it can be told."""
+  """The time left, if it is known."""
 
   def render(self, task):
     if task.description == "running" and task.total and task.completed >= 0.999 * task.total:

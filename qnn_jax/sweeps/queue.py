@@ -1,4 +1,4 @@
-"""The groups that are left, and the next one for a worker: the part of it that other launchers leave to us."""
+"""The remaining groups. A worker gets the next one, or the part of it that other launchers do not hold."""
 
 import dataclasses
 import itertools
@@ -20,23 +20,23 @@ class Over(NamedTuple):
 
 
 class Waiting(NamedTuple):
-  """An event: nothing is left here but what this many points of other launchers' groups will be."""
+  """An event: this launcher has nothing left to do, and other launchers still run this many points."""
 
   points: int
 
 
 class Queue:
-  """What is left to do: groups are taken by `next`, and given back by `end`."""
+  """The remaining groups: `next` takes one, `end` gives it back."""
 
   def __init__(self, sweep: Sweep, store: Store, leases: Leases, groups: Sequence[Group]):
     self._sweep, self.store, self._leases = sweep, store, leases
     self._unit = units_of(sweep)
     self._failures = failures.entries(sweep.workdir, {})
-    # Of earlier commands: this one tries again.
+    # Failures of earlier commands, which this command tries again.
     self._known = {content["attempt"] for content in self._failures.values()}
     self._taken: dict[str, int] = {}  # program -> how many workers have compiled it
     self._numbers = itertools.count()
-    # number -> group, the smaller number first: of each (alone, program), and of all that are alone, or not.
+    # number -> group, in the order of the numbers: for each (alone, program), and for each `alone`.
     self._left: dict[tuple[bool, str], dict[int, Group]] = {}
     self._every: dict[bool, dict[int, Group]] = {True: {}, False: {}}
     for group in groups:
@@ -49,18 +49,18 @@ class Queue:
     self._every[group.alone][number] = group
 
   def left(self, alone: bool | None = None) -> Iterator[Group]:
-    """The groups that nobody here has taken."""
+    """The groups that no worker of this launcher has taken."""
     for (of_alone, _), groups in self._left.items():
       if alone is None or of_alone == alone:
         yield from groups.values()
 
   def next(self, programs: Collection[str] = (), *, alone: bool = False) -> Group | None:
-    """A group for a worker that has compiled these programs; None if there is none to be had now."""
+    """A group for a worker that has compiled these programs; None if none can be taken now."""
     for number, group in self._in_order(programs, alone):
       mine = self._acquired(group)
       if mine:
         self._drop(number, group)
-        if len(mine.points) < len(group.points):  # the rest another launcher is at, and may give up
+        if len(mine.points) < len(group.points):  # another launcher has the rest
           kept = set(mine.points)
           rest = tuple(point for point in group.points if point not in kept)
           cost = group.cost - mine.cost
@@ -71,7 +71,7 @@ class Queue:
     return None
 
   def _in_order(self, programs, alone):
-    """(number, group): of the worker's own programs first, then of those that nobody has, then of any."""
+    """(number, group): first of programs that the worker has compiled, then of those that none has, then the rest."""
     own = [of for p in programs if (of := self._left.get((alone, p)))]
     yield from own[0].items() if len(own) == 1 else sorted(i for of in own for i in of.items())
     of_others = []
@@ -96,7 +96,7 @@ class Queue:
     won = self._leases.acquire(wanted)
     if not won:
       return None
-    self.store.read()  # what others have finished, they have put on disk before they gave it back
+    self.store.read()  # others write what they have finished to disk before they give a unit back
     failed = self.failed_elsewhere()
     done = lambda point: is_done(self._sweep, self.store, point)
     gone = lambda point: done(point) or (failed and point.text() in failed)
@@ -123,7 +123,7 @@ class Queue:
     self._leases.release({self._unit[point] for point in group.points})
 
   def missing(self, group: Group) -> Group | None:
-    """What of a group is not on disk yet; all of it if it must run whole."""
+    """The part of a group that is not on disk yet; the whole group if it cannot be split; None if all is on disk."""
     self.store.read()
     left = tuple(p for p in group.points if not is_done(self._sweep, self.store, p))
     if not left or group.alone or len(left) == len(group.points):
@@ -132,7 +132,7 @@ class Queue:
     return dataclasses.replace(group, points=left, cost=cost, title="")
 
   def over(self) -> Iterator[Over | Failed]:
-    """Drops the groups that others have finished, or that have failed there."""
+    """Drops the groups that other launchers have finished, or that have failed there."""
     self.store.read()
     failed = self.failed_elsewhere()
     for (_, _), groups in list(self._left.items()):
@@ -146,5 +146,5 @@ class Queue:
           yield Failed(group, f"{failed[left[0].text()]} (in another launcher)")
 
   def waiting(self) -> Waiting:
-    """What others are at."""
+    """The event that says how many points other launchers still run."""
     return Waiting(sum(len(group.points) for group in self.left()))

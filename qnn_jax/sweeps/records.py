@@ -4,7 +4,7 @@
    "metrics": ["accuracy"], "rows": [["ann", ..., 0, 91.2, "ok"], ...], "params": false,
    "origin": {"finished": ..., "seconds": ..., "device": ..., "cores": ..., "versions": {...}}}
 
-Its name ends with a checksum of all but the origin: the same rows, done again, are the same file.
+Its name ends with a checksum of everything but the origin: the same rows, computed again, have the same file name.
 """
 
 import json
@@ -22,21 +22,21 @@ from qnn_jax.sweeps.points import Fields, Row
 from qnn_jax.sweeps.possible import Possible, scalar
 
 FORMAT = 1
-"""Of records, checkpoints, leases and kept parameters alike; another one is refused, untouched."""
+"""The format of records, checkpoints, leases and kept parameters; files of another format are left alone."""
 
 _KINDS = {
   "format": int, "experiment": str, "fields": dict, "axes": list, "metrics": list, "rows": list,
   "params": bool, "origin": dict,
 }  # fmt: skip
 _ATOMS = {str, int, float, bool, type(None)}
-# What a record says of its machine; records of before version 1.0 lack these.
+# Numbers of a record that describe its machine; records from before version 1.0 lack them.
 _COUNTS = ("devices", "cores", "cores_a_process", "memory")
-_DEEPEST = 20  # lists within lists: more is no metric, and Python's own limit is not far
+_DEEPEST = 20  # levels of nested lists: no metric has more, and Python's own limit is near
 _HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Expected(NamedTuple):
-  """What an experiment's records are."""
+  """What the records of an experiment must be like."""
 
   experiment: str
   axes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Expected(NamedTuple):
 def content_of(
   expected: Expected, fields: Fields, rows: Sequence[Row], keep_params: bool
 ) -> dict[str, Any]:
-  """A record of these rows, all of these fields, without its origin."""
+  """The record of these rows, which all have these fields, without its origin."""
   metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
   return {
     "format": FORMAT,
@@ -63,7 +63,7 @@ def content_of(
 
 
 def check(content: Mapping[str, Any], expected: Expected) -> None:
-  """ValueError for rows that would be impossible to read again: a mistake of the task."""
+  """Raises ValueError for rows that could not be read again, which is a mistake of the task."""
   if why := _fault_of_rows(json.loads(json.dumps(content)), expected):
     raise ValueError(f"{expected.experiment} gave rows that its task calls impossible: {why}")
 
@@ -79,19 +79,19 @@ def name_of(content: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def checksum(record: Mapping[str, Any]) -> str:
-  """Of all but where it came from, which is another one each time: the end of a record's name."""
+  """The checksum at the end of a record's name: of everything but the origin, which differs each time."""
   text = json.dumps({key: value for key, value in record.items() if key != "origin"})
   return f"{zlib.crc32(text.encode()):08x}"
 
 
 def read(path: pathlib.Path, expected: Expected | None = None) -> dict[str, Any]:
-  """A record, checked: all is there, and can be; if it is of the experiment that is expected, by its task.
+  """Reads a record and checks that it is complete and possible. The task checks a record of its own experiment.
 
   Raises:
-    FileNotFoundError: it is gone.
-    Unreadable: it cannot be read now.
-    Damaged: it is no record, or not what was written, or what cannot be.
-    InputError: it is of another format, and may be whole.
+    FileNotFoundError: the file is gone.
+    Unreadable: the file cannot be read now.
+    Damaged: the file is not a record, is not what was written, or holds impossible values.
+    InputError: the record has another format, and may be whole.
   """
   data, status = damage.read_file(path)
   try:
@@ -135,12 +135,12 @@ def _fault(path, data, record, expected):
     return "it is no record"
   if not path.stem.endswith(f"-{checksum(record)}"):
     return "it is not what was written"
-  if _HALF_A_CHARACTER.search(data):  # two of them are one, such as an emoji; one alone is none
+  if _HALF_A_CHARACTER.search(data):  # two of them make a character, such as an emoji
     json.dumps(record, ensure_ascii=False).encode("utf-8")
   if _is_deep(record["fields"]):
-    return "its fields cannot be"
+    return "its fields are impossible"
   if not _is_origin(record["origin"]):
-    return "its origin cannot be"
+    return "its origin is impossible"
   return _fault_of_rows(record, expected)
 
 
@@ -153,20 +153,20 @@ def _fault_of_rows(record, expected):
       return f"its axes are {_shown(axes)}, not {_shown(list(expected.axes))}"
   names = [*axes, *metrics]
   if not all(type(name) is str for name in names) or len(set(names)) < len(names):
-    return "its columns cannot be"
+    return "its columns are impossible"
   if possible.metrics and set(metrics) != possible.metrics.keys():
     return f"its metrics are {_shown(metrics)}, not {_shown(list(possible.metrics))}"
   if not (axes and rows) or not all(
     type(row) is list and len(row) == len(names) + 1 for row in rows
   ):
-    return "its rows cannot be"
+    return "its rows are impossible"
   *columns, statuses = zip(*rows)
   for status in statuses:
     if type(status) is not str or status not in possible.statuses:
       return f"status cannot be {_shown(status)}"
   for name, column in zip(axes, columns):
     check, types = possible.axes.get(name, scalar), set(map(type, column))
-    # True equals 1, so that only of one type values are told apart by what they equal.
+    # True equals 1: equal values may be checked once only if all values have one type.
     for value in dict.fromkeys(column) if len(types) == 1 and types <= _ATOMS else column:
       if type(value) not in _ATOMS or not _can_be(check, value):
         return f"{name} cannot be {_shown(value)}"
@@ -183,7 +183,7 @@ def _fault_of_rows(record, expected):
       of_point = record["fields"] | dict(zip(axes, row))
       of_run = dict(zip(metrics, row[len(axes) :]), status=row[-1])
       if not _can_be(lambda run, point=of_point: possible.fits(point, run), of_run):
-        return f"a row is not of its point: {_shown(row[: len(axes)])}"
+        return f"a row does not fit its point: {_shown(row[: len(axes)])}"
   return ""
 
 
@@ -205,7 +205,7 @@ def _is_origin(origin):
 def _can_be(check, value):
   try:
     return check(value)
-  except Exception:  # a check of a task's own, which compares a text with a number, say
+  except Exception:  # the check of a task, which may compare a string with a number
     return False
 
 
@@ -230,7 +230,7 @@ def _shown(value):
 
 
 def _slug(points):
-  """What the points have in common, and the first of the rest, as a part of a file's name."""
+  """The values that all points share, and the first value of the last axis, as a part of a file name."""
   parts = []
   for name, *values in zip(points[0].names, *(point.values for point in points)):
     if name == points[0].names[-1] or len(set(values)) == 1:
@@ -239,7 +239,7 @@ def _slug(points):
 
 
 def _finite(value):
-  """The value as strict JSON has it: None for what is no finite number."""
+  """The value as strict JSON allows it: None for a number that is not finite."""
   if isinstance(value, (list, tuple)):
     return [_finite(v) for v in value]
   return None if isinstance(value, float) and not math.isfinite(value) else value

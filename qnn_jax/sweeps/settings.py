@@ -74,11 +74,11 @@ def combine(
   Args:
     config: with the types that values must have.
     flags: field -> text of its values, Python literals with commas between them.
-    named: of `configs.named_sweep`.
+    named: from `configs.named_sweep`.
     fixed: fields that change no result.
 
   Raises:
-    InputError: a field that does not exist, values of another type, twice, or none at all.
+    InputError: a field does not exist, or its values have another type, are given twice or are missing.
   """
   known = fields(config)
   lists = [[(name, value) for value in _values(name, flags[name], known, fixed)] for name in flags]
@@ -92,7 +92,7 @@ def combine(
     of_setting = ml_collections.ConfigDict(config.to_dict())
     of_setting.update_from_flattened_dict(swept)
     settings.append(Setting(swept, of_setting))
-  # An entry of a named sweep that leaves a field alone has its value all the same.
+  # An entry of a named sweep that does not change a field still has a value of that field.
   names = list(dict.fromkeys(name for setting in settings for name in setting.swept))
   whole: list[Setting] = []
   for setting in settings:

@@ -1,13 +1,13 @@
-"""Signals: how a command ends early, whatever it is at when one comes.
+"""Signals: how a command ends early, whatever it is doing when a signal comes.
 
-Python runs a handler between two steps of its main thread: not while that is in compiled code, for
-minutes maybe. And what a handler raises in a destructor, or in what the garbage collector calls, is lost.
-So no handler of ours raises. The system's own part of a handler writes to a pipe at once
-(`signal.set_wakeup_fd`), and a thread that reads it ends the process: what is on disk is whole at any time.
+Python runs a handler between two steps of its main thread, not while that thread runs compiled code, which may
+take minutes. And an exception that a handler raises in a destructor, or during garbage collection, is lost.
+So our handlers raise nothing. Instead Python writes to a pipe at once (`signal.set_wakeup_fd`), and a thread
+that reads the pipe ends the process. The files on disk are complete at any time, so this is safe.
 
-Ctrl-C ends it at once. SIGTERM, SIGHUP and SIGUSR1, which clusters send before they take a machine away, leave
-running groups `GRACE_SECONDS` to save where they have come to. A second signal ends all at once, but for the
-same one within `REPEAT_SECONDS`: at a preemption Slurm's daemon and its srun each send one.
+Ctrl-C ends the process at once. SIGTERM, SIGHUP and SIGUSR1, which clusters send before they take a machine away,
+give running groups `GRACE_SECONDS` to save their state. A second signal ends the process at once, unless it is the
+same signal within `REPEAT_SECONDS`: at a preemption Slurm's daemon and its srun each send one.
 """
 
 import atexit
@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 
 GRACE_SECONDS = 8.0
-"""That running groups have to save what they are at: less than Slurm or Kubernetes wait by default."""
+"""The time that running groups have to save their state: less than Slurm or Kubernetes wait by default."""
 
 REPEAT_SECONDS = 1.0
-"""Within which the same signal again is no second one."""
+"""If the same signal comes again within this time, it does not count as a second signal."""
 
 _CLEAN_UP_SECONDS = 2.0
 _FINISHING_SECONDS = 600.0
@@ -34,14 +34,14 @@ _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, nam
 
 
 class Stopped(BaseException):
-  """Raised where work ends because a signal asked for it; no Exception, so that nothing takes it for one."""
+  """Raised where work ends because of a signal; not an Exception, so that no `except Exception` catches it."""
 
 
 class _State:
-  """Of this process: one signal ends it as a whole."""
+  """The state of this process: one signal ends the whole process."""
 
   asked = 0  # the signal that came first
-  saving = False  # whether groups run, which shall have the time to save
+  saving = False  # whether groups run that need time to save
   finishing = False  # whether something runs that must not be cut short
   clean_ups: list[Callable[[], object]] = []
   pipe: tuple[int, int] | None = None
@@ -58,7 +58,7 @@ def number() -> int:
 
 
 def stop(number: int) -> None:
-  """Does within `handled` what this signal would do, also where it is ignored."""
+  """Does what this signal does within `handled`, even if the process ignores the signal."""
   if _State.pipe is not None:
     os.write(_State.pipe[1], bytes([number]))
 
@@ -76,7 +76,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def saving() -> Iterator[None]:
-  """Within it a signal other than Ctrl-C leaves time: until the context is left, or `GRACE_SECONDS`."""
+  """In this context a signal other than Ctrl-C waits until the context ends, at most `GRACE_SECONDS`."""
   _State.saving = True
   try:
     yield
@@ -86,12 +86,12 @@ def saving() -> Iterator[None]:
 
 @contextlib.contextmanager
 def finishing() -> Iterator[None]:
-  """Within it any signal waits until the context is left, and reaches no process that is started there.
+  """In this context any signal waits until the context ends, and reaches no process that is started there.
 
-  It is for seconds: a second signal ends all at once nevertheless.
+  It is for work that takes seconds. A second signal still ends the process at once.
 
   Raises:
-    Stopped: when the context is left, if a signal has come.
+    Stopped: when the context ends, if a signal has come.
   """
   _State.finishing = True
   try:
@@ -104,7 +104,7 @@ def finishing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def clean_up(last: Callable[[], object]) -> Iterator[None]:
-  """Within it a signal that ends the process calls `last` before, in another thread."""
+  """In this context a signal first calls `last`, in another thread, and then ends the process."""
   _State.clean_ups.append(last)
   try:
     yield
@@ -114,7 +114,7 @@ def clean_up(last: Callable[[], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-  """Within it signals end the process with one line, as told above; only in the main thread."""
+  """In this context signals end the process with one line, as described above. Only in the main thread."""
   if threading.current_thread() is not threading.main_thread() or os.name != "posix":
     yield
     return
@@ -123,7 +123,7 @@ def handled() -> Iterator[None]:
     os.set_blocking(_State.pipe[1], False)
     threading.Thread(target=_watch, args=_State.pipe, daemon=True).start()
     atexit.register(_end_at_once)
-  # What was ignored by who started us, nohup say, stays so.
+  # A signal that our parent, such as nohup, had us ignore stays ignored.
   before = {s: h for s in _SIGNALS if (h := signal.getsignal(s)) != signal.SIG_IGN}
   descriptor = signal.set_wakeup_fd(_State.pipe[1], warn_on_full_buffer=False)
   try:
@@ -131,16 +131,16 @@ def handled() -> Iterator[None]:
       signal.signal(number, lambda *_: None)
     yield
   finally:
-    if asked():  # whatever is raised here by now is of no interest
+    if asked():  # an exception that is raised here no longer matters
       os.write(_State.pipe[1], bytes([_SAVED]))
-      threading.Event().wait()  # for the end of this process
+      threading.Event().wait()  # until this process ends
     signal.set_wakeup_fd(descriptor)
     for number, handler in before.items():
       signal.signal(number, handler)
 
 
 def in_worker() -> None:
-  """For worker processes: SIGTERM asks for saving, Ctrl-C is for the parent alone, which stops its workers."""
+  """For worker processes: SIGTERM asks them to save. They ignore Ctrl-C, because the parent stops them."""
   for number in _SIGNALS:
     ours = number in (signal.SIGTERM, getattr(signal, "SIGUSR1", None))
     signal.signal(number, _ask if ours else signal.SIG_IGN)
@@ -149,7 +149,7 @@ def in_worker() -> None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-  """A process that is started within it gets no signal before `in_worker`: nor prints anything."""
+  """A process that is started in this context gets no signal until it calls `in_worker`, and so prints nothing."""
   _mask(signal.SIG_BLOCK)
   try:
     yield
@@ -168,7 +168,7 @@ def _ask(number, *_):
 
 def _watch(descriptor, told):
   number = os.read(descriptor, 1)[0]
-  while number not in _SIGNALS:  # another's handler
+  while number not in _SIGNALS:  # a signal that another handler takes
     number = os.read(descriptor, 1)[0]
   _ask(number)
   grace = 0.0 if number == signal.SIGINT else GRACE_SECONDS
@@ -177,13 +177,13 @@ def _watch(descriptor, told):
   elif grace and _State.saving:
     _wait_for(_SAVED, descriptor, number, grace)
   threading.Thread(target=_clean_up, args=(told,), daemon=True).start()
-  # Longer with grace: what is cleaned up may wait for other processes, which save what they are at.
+  # Longer with grace: a clean-up may wait for other processes, which save their state.
   _wait_for(_CLEANED, descriptor, number, grace + _CLEAN_UP_SECONDS)
   _end(number)
 
 
 def _wait_for(what, descriptor, number, seconds):
-  """Returns when that is in the pipe, at a second signal, or after so many seconds."""
+  """Returns when `what` is in the pipe, at a second signal, or after so many seconds."""
   begin = time.monotonic()
   while (left := begin + seconds - time.monotonic()) > 0:
     if not select.select([descriptor], [], [], left)[0]:
@@ -211,7 +211,7 @@ def _end(number, *_):
 
 
 def _end_at_once():
-  """For the time that Python itself takes to end."""
+  """Handles signals while Python itself shuts down."""
   for number in _SIGNALS:
     if signal.getsignal(number) != signal.SIG_IGN:
       signal.signal(number, _end)

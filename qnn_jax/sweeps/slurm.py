@@ -1,4 +1,4 @@
-"""Slurm: what is missing as one job array, by submitit; the queue, and the way out of it."""
+"""Slurm: submits the missing runs as one job array with submitit, reads the queue, and cancels tasks."""
 
 import collections
 import contextlib
@@ -21,10 +21,10 @@ from qnn_jax.sweeps.plan import Plan, Sweep
 from qnn_jax.sweeps.points import Group, in_slices
 from qnn_jax.sweeps.submissions import Submission
 
-_TASKS = 10  # of an array, where nothing is said of it
+_TASKS = 10  # in an array, unless the options say otherwise
 
-# Slurm's words for a job that waits for its turn, and for one that is at work. A job that is COMPLETING is
-# neither: what it has not done is missing.
+# Slurm's names for the states of a job that waits in the queue, and of one that runs. A COMPLETING job is
+# neither: the runs that it has not finished count as missing.
 _QUEUED = {
   "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD",
 }  # fmt: skip
@@ -33,15 +33,16 @@ _RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_O
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What the job asks of Slurm; None leaves it to the cluster.
+  """The options of a Slurm job; None leaves an option to the cluster.
 
   Attributes:
-    partition, account, constraint, memory: as sbatch takes them.
-    time: the limit of a task, as sbatch takes it, and `seconds` the same as a number.
-    gpus, cpus: of a task.
+    partition, account, constraint, memory: as in sbatch.
+    time: the time limit of a task, in the format of sbatch.
+    seconds: the same limit as a number.
+    gpus, cpus: their number for each task.
     more: further options of sbatch; True for those without a value.
-    at_once: how many tasks may run side by side.
-    groups: how many groups a task has.
+    at_once: how many tasks may run at the same time.
+    groups: how many groups each task has.
   """
 
   partition: str | None = None
@@ -58,13 +59,13 @@ class Options:
 
 
 class Queued(NamedTuple):
-  """A task as the queue has it.
+  """A task in Slurm's queue.
 
   Attributes:
-    submission: that it is of.
-    job: the array's number.
-    number: of the task in the array.
-    state: Slurm's word, such as PENDING.
+    submission: the submission that the task belongs to.
+    job: the number of the array.
+    number: the index of the task in the array.
+    state: the name of its state in Slurm, such as PENDING.
     reason: why it waits.
   """
 
@@ -76,32 +77,32 @@ class Queued(NamedTuple):
 
   @property
   def is_queued(self) -> bool:
-    """Whether it waits for its turn."""
+    """Whether it waits in the queue."""
     return self.state in _QUEUED
 
   @property
   def is_running(self) -> bool:
-    """Whether it is at work."""
+    """Whether it runs."""
     return self.state in _RUNNING
 
   @property
   def units(self) -> Sequence[str]:
-    """Its units' names."""
+    """The names of its units."""
     return self.submission.tasks[self.number]
 
 
 def missing_units(sweep: Sweep, todo: Plan) -> list[Group]:
-  """The finest groups, alike in every launcher of the configuration, of which something is to be done."""
+  """The smallest groups that still have work to do; they are the same in every launcher of the configuration."""
   missing = {point for group in todo.groups for point in group.points}
   finest = sweep.task.groups(sweep.points, len(sweep.points))
   return [group for group in finest if not missing.isdisjoint(group.points)]
 
 
 def check(workdir: pathlib.Path) -> None:
-  """Checks that something of this workdir can be submitted here.
+  """Checks that jobs of this workdir can be submitted on this machine.
 
   Raises:
-    InputError: there is no Slurm, or the workdir's name means something to it.
+    InputError: there is no Slurm, or the workdir's path has characters that Slurm would replace.
     MissingExtra: submitit is not installed.
   """
   _extras.need("--launch=slurm", "submitit", extra="slurm")
@@ -115,9 +116,9 @@ def check(workdir: pathlib.Path) -> None:
 
 
 def drop_unfinished(workdir: pathlib.Path) -> None:
-  """Ends and forgets what a killed launcher has not submitted to the end; only for who has the claim.
+  """Cancels and removes submissions that a killed launcher left incomplete. The caller must hold the claim.
 
-  The tasks of such a job, should it be there, wait in vain for what they shall do.
+  Such a submission has no job number. If Slurm has its job nevertheless, the job is cancelled.
 
   Raises:
     InputError: Slurm does not answer, or refuses.
@@ -132,16 +133,16 @@ def drop_unfinished(workdir: pathlib.Path) -> None:
 def submit(
   sweep: Sweep, options: Options, command: Sequence[str], units: Sequence[Group]
 ) -> Submission:
-  """Hands units to Slurm, in equally heavy tasks of one array, and returns at once.
+  """Submits units to Slurm, as tasks of about equal cost in one array, and returns at once.
 
   Args:
-    sweep: that the units are of.
+    sweep: the sweep of the units.
     options: of the job.
-    command: what a task runs with `--units=FILE:INDEX` behind it, in the present directory.
-    units: of `missing_units`, at least one.
+    command: the command line of a task. `--units=FILE:INDEX` is added to it, and it runs in the current directory.
+    units: from `missing_units`, at least one.
 
   Raises:
-    InputError: Slurm does not take the job; nothing is left of it.
+    InputError: Slurm rejects the job; nothing is left of the submission.
   """
   count = options.at_once or _TASKS
   if options.groups is not None:
@@ -168,7 +169,7 @@ def _sbatch(path, options, submission):
   import cloudpickle
   import submitit
 
-  # The task then needs none of what this program has imported.
+  # So the task does not need the modules that this program has imported.
   cloudpickle.register_pickle_by_value(slurm_task)
   folder = path.with_suffix("")
   folder.mkdir()
@@ -183,7 +184,7 @@ def _sbatch(path, options, submission):
   ]
   said = io.StringIO()
   try:
-    with contextlib.redirect_stderr(said):  # where submitit prints the reason as well
+    with contextlib.redirect_stderr(said):  # submitit prints the reason there too
       jobs = executor.submit_array(each)
   except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
     raise InputError(f"Slurm does not take the job: {_sentence(str(error))}") from error
@@ -191,9 +192,9 @@ def _sbatch(path, options, submission):
 
 
 def _parameters(options, submission):
-  # Notice of the time limit; Slurm may give it half a minute earlier. submitit's own default is 90 s.
+  # Slurm sends the signal so many seconds before the time limit, or half a minute earlier; submitit's default is 90.
   notice = 90 if options.seconds is None else max(5, min(90, options.seconds // 6))
-  cpus = [f"--cpus-per-task={options.cpus}"] if options.cpus else []  # srun asks for its own
+  cpus = [f"--cpus-per-task={options.cpus}"] if options.cpus else []  # srun needs the option again
   return {
     "job_name": submission.name,
     "partition": options.partition,
@@ -206,13 +207,13 @@ def _parameters(options, submission):
     "array_parallelism": options.at_once or len(submission.tasks),
     "wckey": None,
     "srun_args": cpus,
-    # The command knows what SIGUSR1 means; of submitit's SIGUSR2 it would die.
+    # The command handles SIGUSR1; submitit's default, SIGUSR2, would kill it.
     "additional_parameters": {"signal": f"USR1@{notice}", "requeue": True, **options.more},
   }
 
 
 def queue(workdir: pathlib.Path) -> list[Queued]:
-  """The tasks of this workdir's submissions that Slurm knows, those that ended a short while ago too.
+  """The tasks of this workdir's submissions that Slurm knows, including those that ended a short while ago.
 
   Raises:
     InputError: Slurm does not answer.
@@ -220,7 +221,7 @@ def queue(workdir: pathlib.Path) -> list[Queued]:
   known = {submission.name: submission for submission in submissions.read(workdir)}
   if not known:
     return []
-  _need("squeue", "to see the queue")
+  _need("squeue", "reading the queue")
   form = "%j|%F|%K|%T|%r"
   lines = _call("squeue", "-h", "-r", "--states=all", f"--name={','.join(known)}", "-o", form)
   found = []
@@ -233,7 +234,7 @@ def queue(workdir: pathlib.Path) -> list[Queued]:
 
 
 def standing(tasks: Iterable[Queued]) -> dict[str, str]:
-  """unit -> 'queued' or 'running', of those that are either."""
+  """unit -> 'queued' or 'running', for units in one of these states."""
   found: dict[str, str] = {}
   for task in tasks:
     if task.is_queued or task.is_running:
@@ -242,7 +243,7 @@ def standing(tasks: Iterable[Queued]) -> dict[str, str]:
 
 
 def queue_lines(tasks: Iterable[Queued]) -> list[str]:
-  """A line a job: how many of its tasks are in which state."""
+  """One line for each job: how many of its tasks are in which state."""
   of_job: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
   for task in tasks:
     why = f" ({task.reason})" if task.is_queued and task.reason != "None" else ""
@@ -254,7 +255,7 @@ def queue_lines(tasks: Iterable[Queued]) -> list[str]:
 
 
 def cancel(workdir: pathlib.Path) -> tuple[int, int]:
-  """Ends all tasks of this workdir's submissions; how many of them were queued, and how many running.
+  """Cancels all tasks of this workdir's submissions; returns how many were queued and how many were running.
 
   Raises:
     InputError: Slurm does not answer, or refuses.
@@ -286,7 +287,7 @@ def _call(*command):
 
 
 def _sentence(text):
-  """What a program of Slurm said, as one line without its name."""
+  """The error message of a Slurm program in one line, without the program's name."""
   lines = [line.partition("error: ")[2] or line for line in text.strip().splitlines()]
   return "; ".join(dict.fromkeys(line.strip() for line in lines)) or "it gives no reason"
 

@@ -1,8 +1,8 @@
-"""A task of a Slurm array: the command, in a process of its own, and after a signal the way back into the queue.
+"""A task of a Slurm array: runs the command in a process of its own, and requeues the task after a signal.
 
-submitit pickles this module by value, so that it starts at once and takes little memory: it imports nothing
-but the standard library. Slurm signals every process of a task, so that the command has each signal as well, saves
-what it can and ends: nothing needs to be passed on, and the same signal twice would cut that short.
+submitit pickles this module by value. It imports nothing but the standard library, so that it starts at once
+and takes little memory. Slurm signals every process of a task: the command gets each signal too, saves what it
+can and ends. This process passes no signal on, because the same signal twice would interrupt the saving.
 """
 
 import contextlib
@@ -14,24 +14,25 @@ import subprocess
 import sys
 
 _STOPS = (signal.SIGTERM, signal.SIGUSR1)
-_FRUITLESS = 3  # so many time limits in a row may pass without anything new on disk
+_FRUITLESS = 3  # after so many time limits in a row without a new file a task is not requeued
 
 
 class ArrayTask:
-  """What submitit calls in a task.
+  """The callable that submitit runs in a task.
 
-  A time limit or a preemption that gives notice puts the task back into the queue, where it carries on. Slurm
-  itself does so when a node fails or where the partition's PreemptMode is REQUEUE; after scancel nobody does.
+  When a signal announces a time limit or a preemption, the task is requeued and continues later. Slurm itself
+  requeues a task when a node fails, or where the partition's PreemptMode is REQUEUE. After scancel a task is
+  not requeued.
   """
 
   def __init__(self, command: list[str], cwd: str, workdir: str, mark: str):
-    """`mark` is a file of this task's own, which counts its fruitless time limits."""
+    """`mark` is a file of this task, which counts the time limits that brought nothing new."""
     self.command, self.cwd, self.workdir, self.mark = command, cwd, workdir, mark
 
   def __call__(self) -> None:
-    """Runs the command; SystemExit with its status if that is not 0."""
+    """Runs the command; raises SystemExit with its exit status if that is not 0."""
     signals: list[int] = []
-    for number in _STOPS:  # in the place of submitit's own, which let SIGTERM pass
+    for number in _STOPS:  # in place of submitit's handlers, which ignore SIGTERM
       signal.signal(number, lambda number, _: signals.append(number))
     before = self._results()
     code = subprocess.call(self.command, cwd=self.cwd)
@@ -43,7 +44,7 @@ class ArrayTask:
 
   def _stopped(self, fruitful: bool) -> None:
     job = _job()
-    if job.get("JobState") != "RUNNING":  # scancel, or Slurm is putting it back itself
+    if job.get("JobState") != "RUNNING":  # scancel, or Slurm itself requeues the task
       print(f"stopped, and left to Slurm ({job.get('JobState', 'which does not answer')})")
       return
     mark = pathlib.Path(self.mark)
@@ -76,7 +77,7 @@ class ArrayTask:
 
 
 def _array_task() -> str:
-  """JOBID_TASKID, by which Slurm knows a task of an array."""
+  """JOBID_TASKID, the name of a task of an array in Slurm."""
   array = os.environ.get("SLURM_ARRAY_JOB_ID")
   return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 

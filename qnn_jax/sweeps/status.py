@@ -1,4 +1,4 @@
-"""What a sweep stands at, and what it would take: `--list` and `--dry_run`."""
+"""The state of a sweep, and how long the rest would take: `--list` and `--dry_run`."""
 
 import collections
 import pathlib
@@ -21,20 +21,20 @@ from qnn_jax.sweeps.worker import Failed, Started, run_group
 STATES = ("waiting", "queued", "running", "done", "diverged", "failed")
 
 
-# A measured run ends after so many seconds of work behind the first.
+# A measured run ends so many seconds after its first finished work.
 _MEASURED_SECONDS = 3.0
 _LONGEST_MEASUREMENT = 30.0
 
 
 class State(NamedTuple):
-  """What a group stands at.
+  """The state of a group.
 
   Attributes:
-    group: its points are all that belong together, finished or not.
+    group: the group with all its points, finished or not.
     state: one of `STATES`; 'diverged' is done, with a diverged run among its points.
-    done, diverged: how many of its points.
-    seconds: that what is done took.
-    why: of a failure.
+    done, diverged: how many of its points are finished, and how many of those diverged.
+    seconds: the time of its finished points.
+    why: the reason of a failure.
   """
 
   group: Group
@@ -46,12 +46,12 @@ class State(NamedTuple):
 
 
 def states(sweep: Sweep, store: Store, queue: Mapping[str, str] | None = None) -> list[State]:
-  """Every group of the sweep, or of its slice, as things stand.
+  """The present state of every group of the sweep, or of its slice.
 
   Args:
-    sweep: of the command.
-    store: as it has been read.
-    queue: unit -> 'queued' or 'running', of those that a cluster's queue has.
+    sweep: the sweep of the command.
+    store: what has been read of the workdir.
+    queue: unit -> 'queued' or 'running', for the units in a cluster's queue.
   """
   wanted = owed(sweep)
   parts = workers_of(sweep, wanted)
@@ -77,7 +77,7 @@ def states(sweep: Sweep, store: Store, queue: Mapping[str, str] | None = None) -
 
 
 def _running(sweep, queue):
-  """point -> 'running' or 'queued', of those that some launcher, here or on a cluster, is at or will be."""
+  """point -> 'running' or 'queued', for points that some launcher, here or on a cluster, runs or will run."""
   live = Leases(sweep.workdir, sweep.lease_seconds).live()
   at_work = {**queue, **dict.fromkeys(live, "running")}
   if not at_work:
@@ -90,7 +90,7 @@ def _running(sweep, queue):
 
 
 def list_lines(found: list[State]) -> list[str]:
-  """A line a group, and one with the counts and times of all."""
+  """One line for each group, and one with the counts and times of all groups."""
   names = _names([state.group for state in found])
   width = max(map(len, names), default=0)
   lines = []
@@ -122,18 +122,18 @@ def _names(groups):
 
 
 def _one_each(points):
-  """A point of each `Fields` among them."""
+  """One point for each `Fields` among the points."""
   return {point.fields: point for point in points}.values()
 
 
 def nothing_to_retry(sweep: Sweep) -> str:
-  """What there is to say of --retry_failed where nothing is to be done."""
+  """The message of --retry_failed if there is nothing to do."""
   what = "configuration" if sweep.part is None and sweep.units is None else "slice"
-  return f"nothing to retry: no run of this {what} has failed that is still missing"
+  return f"nothing to retry: this {what} has no failed runs that are still missing"
 
 
 def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
-  """What would run, in how many groups and programs, and about how long, from a short measured run."""
+  """Lines that say what would run, in how many groups and programs, and about how long by a short measured run."""
   names = _names(todo.groups)
   lines = [
     f"would run  {name}  ({_runs(len(group.points))})" for name, group in zip(names, todo.groups)
@@ -150,7 +150,7 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
   )
   measured = measure(sweep, min(todo.groups, key=lambda group: group.cost))
   if isinstance(measured, str):
-    return [*lines, f"how long, cannot be told: {measured}"]
+    return [*lines, f"the time cannot be estimated: {measured}"]
   speed, compiling = measured
   compilations = len(programs) / min(workers, len(programs))
   seconds = todo.cost / speed / workers + compiling * compilations
@@ -159,9 +159,9 @@ def dry_run_lines(sweep: Sweep, todo: Plan) -> list[str]:
 
 
 def measure(sweep: Sweep, group: Group) -> tuple[float, float] | str:
-  """(cost a second, seconds of compiling) of the beginning of a group, run in a place of its own.
+  """(cost per second, seconds of compiling), measured on the beginning of a group in a temporary workdir.
 
-  Or why nothing can be told: it fails, or is so slow that half a minute is too short.
+  Instead the reason, as text, if nothing can be measured: the group fails, or half a minute is too short.
   """
   try:
     return _measure(sweep, group)
@@ -178,14 +178,14 @@ def _measure(sweep, group):
     for event in processes.run(_run_group, [place], ticks=True):
       match event:
         case Started():
-          begin = time.perf_counter()  # the process is there
+          begin = time.perf_counter()  # the process has started
         case Compiled(seconds):
           compiling += seconds
           later += seconds if first is not None else 0.0
         case Failed(_, why):
           return f"the measured run failed: {why}"
         case Worked(cost, resumed) if not resumed:
-          if first is None:  # the first tells of compiling too
+          if first is None:  # the first one includes compiling
             first = time.perf_counter()
           else:
             done += cost

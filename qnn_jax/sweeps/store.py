@@ -1,9 +1,9 @@
-"""The rows of a sweep, on disk at once, for any number of writers.
+"""The rows of a sweep: any number of processes write them to disk as they finish.
 
-DIR/records/ holds one file of `records` for the rows that were finished together and share their fields. It
-is written whole or not at all, and never removed or changed (a damaged one is set aside in DIR/damaged),
-so that processes and machines need no lock. DIR/params/ holds the final parameters of a record's points
-in a file of the same name, where the config has keep_params.
+DIR/records/ holds a record (see `records`) for rows that finished together and share their fields. A record
+is written whole or not at all, and never removed or changed (a damaged one is moved to DIR/damaged). So
+processes and machines need no lock. If the config has keep_params, DIR/params/ holds the final parameters
+of a record's points in a file of the same name.
 """
 
 import math
@@ -22,7 +22,7 @@ from qnn_jax.sweeps.points import STATUSES, Fields, Point, Row
 from qnn_jax.sweeps.possible import Possible
 from qnn_jax.sweeps.records import FORMAT, Expected, checksum
 
-# Two runs of a point on two machines are alike if no number is further apart than this, relative or absolute.
+# Two runs of a point on two machines agree if their numbers differ by no more than this, relative or absolute.
 _ROUNDING = {"rel_tol": 1e-3, "abs_tol": 1e-5}
 
 
@@ -32,8 +32,8 @@ class Found(NamedTuple):
   Attributes:
     metrics, status: of the row.
     record: the name of its file, without the ending.
-    params: whether its parameters are kept, and there.
-    seconds: that its record took, shared equally among its rows.
+    params: whether its parameters are on disk.
+    seconds: the time of its record, divided equally among the rows of the record.
     rank: see `rank`.
   """
 
@@ -46,10 +46,10 @@ class Found(NamedTuple):
 
 
 def rank(record: Mapping[str, Any], stem: str) -> tuple:
-  """Of two records of a point the larger one counts, alike everywhere, whenever and by whom it was written.
+  """The rank of a record: of two records of a point the one with the larger rank counts, on every machine.
 
-  One with parameters before one without; then the one of more rows, which ran together; then the name, which
-  is the content's. No machine's clock is asked.
+  A record with parameters ranks above one without. Then the record with more rows ranks higher. Then the name
+  decides, which depends on the content alone. No machine's clock is used.
   """
   return record["params"], len(record["rows"]), stem
 
@@ -80,9 +80,9 @@ class Store:
   def read(self) -> "Store":
     """Reads the records that are new since the last time.
 
-    A damaged file is named in a warning, set aside, and counts for none; a record of another experiment
-    counts for none. Of two rows of a point that of the larger `rank` counts; should they contradict each
-    other, a warning names both files, once.
+    A damaged file is named in a warning, moved to DIR/damaged and ignored. A record of another experiment is
+    ignored. Of two rows of a point the one with the larger `rank` counts. If they contradict each other, a
+    warning names both files, once.
 
     Raises:
       InputError: a record is of another format.
@@ -94,7 +94,7 @@ class Store:
     for name in sorted(_names(folder, known=self._read)):
       record = _read_record(self.workdir, name, self._expected)
       if record is None:
-        continue  # its rows, done again, may have the same name
+        continue  # its runs are done again, and their record may have the same name
       self._read.add(name)
       if record["experiment"] == self._expected.experiment:
         self._take(record, name)
@@ -104,14 +104,14 @@ class Store:
       more = len(self._contradictions) - 1
       pairs = f", and so do {_others(more, 'pair')} of records" if more else ""
       logging.warning(
-        "%s and %s contradict each other (%s, say)%s; of all records of that run, %s counts",
+        "%s and %s contradict each other (for example %s)%s; of all records of that run, %s counts",
         folder / f"{one}.json", folder / f"{other}.json", _difference(point), pairs,
         folder / f"{self.found[point].record}.json",
       )  # fmt: skip
     return self
 
   def tell_of_others(self, points: Collection[Point]) -> None:
-    """A warning, once, if there are runs here that are none of these points: no report shows them."""
+    """Gives one warning if the workdir holds runs of other points than these, which no report shows."""
     wanted = set(points)
     others = [(found.record, point) for point, found in self.found.items() if point not in wanted]
     if others:
@@ -120,7 +120,7 @@ class Store:
       same = {p.fields for p in wanted}
       values = point.axes() if point.fields in same else point.fields.values
       logging.warning(
-        "%s%s: %s that %s not asked for here, and in no result (such as %s; %s has what is)",
+        "%s%s: %s that %s not asked for here and in no report (such as %s; see the config in %s)",
         self.workdir / "records" / f"{record}.json",
         f" and {_others(files - 1, 'record')}" if files > 1 else "",
         "1 run" if len(others) == 1 else f"{len(others):,} runs",
@@ -130,11 +130,11 @@ class Store:
       )
 
   def write(self, rows: Sequence[Row], seconds: float, *, keep_params: bool) -> None:
-    """Puts rows that were finished together on disk, a record for those of the same fields.
+    """Writes rows that finished together to disk, one record for the rows of the same fields.
 
     Raises:
       WorkdirError: they could not be written.
-      ValueError: a row has what its task calls impossible.
+      ValueError: a row has a value that its task calls impossible.
     """
     alike: dict[Fields, list[Row]] = {}
     for row in rows:
@@ -152,7 +152,7 @@ class Store:
     content = records.content_of(self._expected, fields, rows, keep_params)
     records.check(content, self._expected)
     name = records.name_of(content, rows)
-    if keep_params:  # before the record, which promises them
+    if keep_params:  # before the record, which says that they are there
       _write_params(self.workdir / "params" / name, rows)
     origin = machine.origin(seconds)
     text = records.text_of(content, origin)
@@ -210,7 +210,7 @@ def _read_record(workdir, name, expected, move=True):
     return records.read(path, expected)
   except FileNotFoundError:
     return None  # another process has just set it aside
-  except Unreadable as error:  # and may be whole: it stays where it is
+  except Unreadable as error:  # it may be whole, so it stays where it is
     damage.name_once(path, f"cannot be read ({error}); its runs are done again")
   except Damaged as error:
     damage.set_aside(workdir, path, error, "its runs are done again", move=move)
@@ -244,12 +244,12 @@ def _write_params(path, rows):
 
 def _names(folder, ending=".json", known=frozenset()):
   try:
-    # Asked for each group, where thousands are known. A name with a dot first is a file that is being written.
+    # Called for each group, when thousands are known. A name that begins with a dot is a file being written.
     names = set(os.listdir(folder)) - known
     return {name for name in names if name.endswith(ending) and not name.startswith(".")}
   except (FileNotFoundError, NotADirectoryError):
     return set()
-  except OSError as error:  # what is finished cannot be told, and would all be done again
+  except OSError as error:  # without the list all finished runs would be done again
     raise WorkdirError(
       f"cannot read {folder}: {error.strerror}; nothing was done, and nothing is lost"
     ) from error

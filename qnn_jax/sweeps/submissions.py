@@ -1,7 +1,7 @@
-"""Submissions: what was handed to a cluster's queue, in DIR/slurm, a file each.
+"""Submissions: DIR/slurm has a file for each job that was submitted to a cluster's queue.
 
-The file is there before the job is, under the job's own name: whoever reads the queue knows from it which
-units are whose, also if the launcher died before it learnt the job's number.
+The file is written before the job is submitted, and has the job's name. So a reader of the queue knows which
+units each task runs, even if the launcher died before it learnt the job's number.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from qnn_jax.sweeps.leases import Leases
 from qnn_jax.sweeps.store import FORMAT
 
 CLAIM = "submission"
-"""The lease of who submits."""
+"""The name of the lease that a launcher holds while it submits."""
 
-_KEPT = ("_log.out", "_log.err", "_submission.sh")  # of what submitit makes
+_KEPT = ("_log.out", "_log.err", "_submission.sh")  # the files of submitit that stay
 
 _KINDS = {
   "name": (str,), "tasks": (list,), "command": (list,), "options": (dict,), "workdir": (str,), "job": (str,),
@@ -35,13 +35,13 @@ class Submission:
   """A job array.
 
   Attributes:
-    name: the job's in the queue, and the file's.
+    name: of the job in the queue, and of the file.
     tasks: the units of each task.
-    command: what a task runs, but for its units.
-    options: of the job, as they were given.
-    workdir: its whole path: a copy of it has the file, but not the job.
-    job: its number; empty until it has one.
-    submitted: seconds since 1970.
+    command: the command line of a task, without its units.
+    options: the options of the job, as they were given.
+    workdir: its absolute path. A copy of the workdir has the file too, but not the job.
+    job: the number of the job; empty until it has one.
+    submitted: the time, in seconds since 1970.
   """
 
   name: str
@@ -54,12 +54,12 @@ class Submission:
 
 
 def path_of(workdir: pathlib.Path, name: str) -> pathlib.Path:
-  """The submission's file; what else belongs to it is in a folder of the same name."""
+  """The file of a submission; its other files are in a folder of the same name."""
   return workdir / "slurm" / f"{name}.json"
 
 
 def write(workdir: pathlib.Path, submission: Submission) -> pathlib.Path:
-  """Keeps a submission, in the place of an earlier state of it."""
+  """Writes a submission, and replaces an earlier state of it."""
   path = path_of(workdir, submission.name)
   path.parent.mkdir(exist_ok=True)
   content = {"format": FORMAT} | dataclasses.asdict(submission)
@@ -68,7 +68,7 @@ def write(workdir: pathlib.Path, submission: Submission) -> pathlib.Path:
 
 
 def remove(workdir: pathlib.Path, name: str) -> None:
-  """Forgets a submission that has come to nothing."""
+  """Removes a submission whose job was not submitted."""
   path = path_of(workdir, name)
   shutil.rmtree(path.with_suffix(""), ignore_errors=True)
   path.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ def tidy(workdir: pathlib.Path, busy: Collection[str]) -> None:
 
   Args:
     workdir: of a finished sweep.
-    busy: names of submissions that have tasks which have not ended.
+    busy: names of submissions with tasks that have not ended.
   """
   for submission in read(workdir):
     if submission.name not in busy:
@@ -93,11 +93,11 @@ def tidy(workdir: pathlib.Path, busy: Collection[str]) -> None:
 
 @contextlib.contextmanager
 def claimed(workdir: pathlib.Path, seconds: float, wait: Callable[[], object]) -> Iterator[None]:
-  """Within it no other launcher submits anything of the workdir.
+  """In this context no other launcher submits jobs of the workdir.
 
   Args:
     workdir: of a sweep.
-    seconds: how long another's claim must stand still before it counts for nothing.
+    seconds: how long another launcher's claim must stand still before it is ignored.
     wait: called once, if another is submitting.
   """
   with Leases(workdir, seconds) as leases:
@@ -111,21 +111,21 @@ def claimed(workdir: pathlib.Path, seconds: float, wait: Callable[[], object]) -
 
 
 def read(workdir: pathlib.Path) -> list[Submission]:
-  """All submissions of a workdir, the oldest first; not those of another, of which it is a copy.
+  """All submissions of a workdir, the oldest first. If it is a copy, those of the original are left out.
 
-  A damaged file is named in a warning, set aside, and counts for nothing.
+  A damaged file is named in a warning, moved to DIR/damaged and ignored.
   """
   found = []
   for path in sorted((workdir / "slurm").glob("[!.]*.json")):
     try:
       found.append(_read(path))
     except FileNotFoundError:
-      continue  # it has come to nothing this moment
+      continue  # it was just removed
     except Damaged as error:
       what = f"its tasks are unknown here; scancel --name={path.stem} ends them"
       damage.set_aside(workdir, path, error, what)
     except Unreadable as error:
-      damage.name_once(path, f"cannot be read ({error}) and counts for nothing")
+      damage.name_once(path, f"cannot be read ({error}) and is ignored")
   here = str(workdir.resolve())
   others = [submission for submission in found if submission.workdir != here]
   if others:

@@ -1,4 +1,4 @@
-"""A worker: runs groups, one after another, and puts their rows on disk as they are finished."""
+"""A worker: runs groups, one after another, and writes their rows to disk as they finish."""
 
 import contextlib
 import pathlib
@@ -46,7 +46,7 @@ class Idle(NamedTuple):
 
 
 class Alive(NamedTuple):
-  """A message: the worker is at work, and has nothing else to tell."""
+  """A message: the worker still works, and has nothing else to report."""
 
 
 Event = Started | Rows | Worked | Compiled | Said | Ended | Failed
@@ -60,14 +60,14 @@ def run_group(
   tell: Callable[[], None] = lambda: None,
   store: Store | None = None,
 ) -> Generator[Event, None, None]:
-  """Runs one group; what a `Rows` tells of is on disk already, and known to the store, if one is given.
+  """Runs one group. The rows of a `Rows` event are already on disk, and in the store if one is given.
 
-  `tell` is called for signs of life between events.
+  `tell` is called between events as a sign of life.
 
   Raises:
-    InputError: the group's input is wrong; nothing of other groups would be better.
+    InputError: the input is wrong, and would be for other groups too.
     WorkdirError: the workdir cannot be written, for other groups too.
-    signals.Stopped: a signal asks for it, and all of the group that can be kept is on disk.
+    signals.Stopped: a signal asked to stop, and all of the group that can be kept is on disk.
   """
   yield Started(group)
   store = store or Store(workdir, task.name, task.axis_names, task.possible)
@@ -98,7 +98,7 @@ def run_group(
 
 
 def _reason(error):
-  """The exception in a line."""
+  """The exception in one line."""
   name, why = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
   memory = out_of_memory(error)
   if memory is not None:
@@ -113,12 +113,12 @@ def work(
   keep_params: bool,
   config_file: pathlib.Path | None,
 ) -> None:
-  """A worker process: asks for groups and runs them until it is given None."""
+  """The work of a worker process: asks for groups and runs them until it receives None."""
   if config_file is not None:
     configs.enter(config_file)
 
   def tell():
-    with contextlib.suppress(OSError):  # the parent is no more, which is not this group's failure
+    with contextlib.suppress(OSError):  # the parent has ended, which is not a failure of this group
       pipe.send(Alive())
 
   pipe.send(Idle())

@@ -1,7 +1,7 @@
-"""The block trainer, exact block SGD: first layers by large products, heads a block or a sub-block at a time.
+"""The block trainer for exact block SGD: first layers by large products, heads one block or sub-block at a time.
 
-See per_sample.py for the equations. A net's head is a tail (_tails.py), which takes a sub-block at a time,
-or goes with those of its kind into a kernel (_kernel.py), which takes a whole block.
+See per_sample.py for the equations. A net's head is trained by a tail (_tails.py), one sub-block at a time, or,
+together with all heads of its kind, by a kernel (_kernel.py), one block at a time.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from qnn_jax.training.fleet import Fleet, Net
 
 
 class _Layout(NamedTuple):
-  """Whose columns stand where in the product of all first layers: tails' nets first, then kind by kind.
+  """The columns of each net in the product of all first layers: nets with tails first, then kind by kind.
 
   Attributes:
-    order: the nets' places in `fleet.nets`, as their columns come.
-    widths: how many columns each has, padded where a kernel takes it.
+    order: indices in `fleet.nets`, in the order of the columns.
+    widths: how many columns each net has, padded if a kernel trains its head.
     tails: how many columns the tails have.
-    kinds: places in `fleet.nets` of the nets of each kernel.
+    kinds: indices in `fleet.nets` of the nets of each kernel.
   """
 
   order: list[int]
@@ -67,11 +67,11 @@ def block_trainer(
 
   Args:
     fleet: the nets.
-    tails: of each net; None for one whose head a kernel takes.
+    tails: the tail of each net; None if a kernel trains its head.
     sub_block: samples that a tail takes at once.
     constants: inputs that are the same in every sample.
-    platform: 'cpu', 'gpu' or 'tpu', what the programs are for.
-    precision: of the products there.
+    platform: 'cpu', 'gpu' or 'tpu', where the programs run.
+    precision: the precision of matrix products there.
   """
   layout = _layout(fleet.nets, tails, platform)
   of_kind = [[fleet.nets[i] for i in kind] for kind in layout.kinds]
@@ -94,7 +94,7 @@ def block_trainer(
         for nets, kind in zip(of_kind, layout.kinds)
       ],
       "rates": checked(fleet, params, rates),
-      # What the constant inputs' weights are told from in the end.
+      # `finish` computes the weights of the constant inputs from these.
       "start": {"kernel": first_weights[:, ~constants.varies], "bias": first_bias},
     }
 
@@ -149,7 +149,7 @@ def block_trainer(
 
     def step(state, block):
       inputs, labels, valid, gram = block
-      # From here on every lane has its own, in a shared order too: that is no slower on a CPU.
+      # From here on every lane has its own copy, even if all share an order: that is no slower on a CPU.
       of_lanes = lambda a: jnp.broadcast_to(a, (lanes, *a.shape[1:]))
       x, gram, labels = of_lanes(samples(inputs, valid)), of_lanes(gram), of_lanes(labels)
       kernel, bias = state["kernel"], state["bias"]  # [S, k, columns], [S, columns]
@@ -159,8 +159,8 @@ def block_trainer(
       kernel = _add(kernel, x, steps, platform)
       return {"kernel": kernel, "bias": bias, "tails": states, "kinds": kinds}, None
 
-    # All of the chunk's samples at once: they lie anywhere in memory, and a loop that does nothing but
-    # fetch them has more of them under way.
+    # Fetches all samples of the chunk at once. They lie anywhere in memory, and a loop that only fetches
+    # has more memory reads in flight.
     fetched = inputs[chunk.order], labels[chunk.order]
     blocks = *fetched, chunk.valid.astype(fleet.dtype), chunk.gram
     return jax.lax.scan(step, state, blocks)[0] | fixed
@@ -192,7 +192,7 @@ def _by_tails(fleet, tails, cuts, sub_block, states, rates, z0, gram, labels, va
   def sub_step(carry, i):
     steps, states = carry
     rows = take(gram, i, 1)
-    # The steps of this sub-block and those behind it are still zero: the product sees only the past.
+    # The steps of this and later sub-blocks are still zero, so that the product sees earlier samples only.
     z = to_lanes(take(z0, i, 1) - rows @ steps)
     inside = to_lanes(take(rows, i, 2) * before)
     here = [
@@ -208,7 +208,7 @@ def _by_tails(fleet, tails, cuts, sub_block, states, rates, z0, gram, labels, va
 
 
 def _by_kernels(fleet, kinds, states, rates, z0, gram, labels, valid, platform):
-  """(the kinds' states, eta Delta) after one block, a launch a kind; shapes as in `_by_tails`."""
+  """(the kinds' states, eta Delta) after one block, with one launch for each kind; shapes as in `_by_tails`."""
   lanes, size, _ = z0.shape
   behind, steps, first = [], [], 0
   for nets, state in zip(kinds, states):
@@ -224,7 +224,7 @@ def _by_kernels(fleet, kinds, states, rates, z0, gram, labels, valid, platform):
 
 
 def _add(kernel, x, steps, platform):
-  """W = W0 - X^T (eta Delta); on a CPU one lane after another: the product of all would not fit a cache."""
+  """W = W0 - X^T (eta Delta); on a CPU lane by lane, since the product of all would not fit a cache."""
   if platform != "cpu":
     return kernel - jnp.einsum("sbk,sbc->skc", x, steps)
 

@@ -1,4 +1,4 @@
-"""`jax.jit` with what long scans of small operations, and programs that run once, need on a CPU."""
+"""`jax.jit` with the options that long scans of small operations, and programs that run once, need on a CPU."""
 
 import contextlib
 import contextvars
@@ -13,11 +13,11 @@ from jax.experimental.xla_metadata import set_xla_metadata
 # training step; its own loops are three to five times faster there, more so with 512-bit vectors.
 _OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": 512}
 _LEVEL = "xla_backend_optimization_level"
-# XLA's newer way to compile a fused loop makes faster ones, and takes four times as long to make them.
+# XLA's newer code generator makes faster fused loops, but takes four times as long to compile them.
 _QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 
-# A loop of small operations pays some 50 ns for each of them, a call of a kernel. XLA can compile a
-# call as one kernel, loops included; by itself it does so for the smallest loops only.
+# In a loop of small operations each operation is a kernel call, which costs some 50 ns. XLA can compile
+# a call as one kernel, including its loops; by default it does so for the smallest loops only.
 _ONE_KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
 
 _one_kernel_allowed = contextvars.ContextVar("one_kernel_allowed", default=False)
@@ -26,14 +26,15 @@ _one_kernel_allowed = contextvars.ContextVar("one_kernel_allowed", default=False
 def jit(
   function: Callable, *, level: int | None = None, on_cpu: bool = False, **kwargs
 ) -> Callable:
-  """`jax.jit(function, **kwargs)`, compiled for its use where the backend is a CPU.
+  """`jax.jit(function, **kwargs)`, with compiler options for its use if the backend is a CPU.
 
   Args:
     function: to compile; numbers differ from plain `jax.jit` by rounding only.
-    level: how much XLA optimises. None is all it has, for long scans; 1 is for what hardly consists
-      of anything but products, as fast then and compiled in half the time; 0 for what runs once or
-      twice: a tenth of the time to compile, and slow.
-    on_cpu: on the CPU beside an accelerator too, if JAX has both: for draws, which compile long there.
+    level: XLA's optimisation level. None is the highest, for long scans. 1 is for functions that are
+      almost only matrix products: as fast, and compiled in half the time. 0 is for functions that run
+      once or twice: slow, and compiled in a tenth of the time.
+    on_cpu: whether to use the CPU beside an accelerator, if JAX has both: for random draws, which take
+      long to compile for an accelerator.
     **kwargs: of `jax.jit`.
   """
   compiled: Any = None
@@ -43,7 +44,7 @@ def jit(
   def call(*args, **call_kwargs):
     nonlocal compiled, place
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, call_kwargs))):
-      return function(*args, **call_kwargs)  # within another jit, whose options hold
+      return function(*args, **call_kwargs)  # within another jit, whose options apply
     if compiled is None:  # only now, because asking for the backend starts it
       place = _beside() if on_cpu else None
       with _at(place):
@@ -60,7 +61,7 @@ def jit(
 
 def _beside() -> jax.Device | None:
   """The CPU beside an accelerator."""
-  with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave it out
+  with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may exclude the CPU
     if jax.default_backend() != "cpu":
       return jax.local_devices(backend="cpu")[0]
   return None
@@ -71,10 +72,10 @@ def _at(place):
 
 
 def one_kernel(function: Callable) -> Callable:
-  """`function` as one kernel within a program of `jit`, where the backend is a CPU.
+  """`function`, compiled as one kernel within a program of `jit` if the backend is a CPU.
 
-  For loops of small operations without matrix products. It changes no number beyond rounding;
-  anywhere else it changes nothing.
+  For loops of small operations without matrix products. It changes no number beyond rounding.
+  On other backends it changes nothing.
   """
 
   @functools.wraps(function)
@@ -102,7 +103,7 @@ def _allow_one_kernel(function):
 def _one_kernel_compiles(backend: str) -> bool:
   if backend != "cpu":
     return False
-  # Such a kernel cannot hold what XLA gives to a library, which without our options are reductions too.
+  # Such a kernel cannot hold what XLA leaves to a library, which without our options includes reductions.
   options = _accepted(backend, None)
   with contextlib.suppress(Exception):
     total = lambda x: set_xla_metadata(jax.jit(lambda x: x.sum(0))(x), **_ONE_KERNEL)
@@ -120,7 +121,7 @@ def _accepted(backend: str, level: int | None) -> dict[str, object] | None:
   accepted = {}
   wanted = _OPTIONS if level is None else {**_OPTIONS, **_QUICKLY, _LEVEL: level}
   for name, value in wanted.items():
-    # The options are XLA's own and may go with any release: speed then, never correctness.
+    # Any release of XLA may drop these options, which then costs speed, never correctness.
     try:
       jax.jit(lambda x: x + 1, compiler_options={name: value}).lower(1.0).compile()
       accepted[name] = value

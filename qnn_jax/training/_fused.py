@@ -1,7 +1,7 @@
-"""The fast tail: Algorithms 1 and 2 behind a sigmoid hidden layer, all lanes of a net in one scan.
+"""The fast tail: Algorithms 1 and 2 after a sigmoid hidden layer, all lanes of a net in one scan.
 
-For a head ann, qnn, rpqnn or heavy: the head's equations written out once more. The slow twin that
-tests hold it to is `_tails.module_tail`, and behind it the plain scan.
+It writes out the equations of the heads ann, qnn, rpqnn and heavy once more. Tests compare it with the
+slower `_tails.module_tail`, and that with the plain scan.
 
 Every head is one affine map, and exact block SGD does to it what it does to the first layer:
 
@@ -9,8 +9,8 @@ Every head is one affine map, and exact block SGD does to it what it does to the
     rpqnn  z = v1 * v2, [v1 v2] = [W U] a + [b c]                              (52)
     heavy  z = [W H] [a a*a] + b
 
-Within a sub-block that begins with W0, b0, Q0, sample t sees, with r the map's inputs (a or [a a*a])
-and e_s the map's delta at sample s, by (28), (31) and (37)
+Let a sub-block begin with W0, b0, Q0, let r be the map's inputs (a or [a a*a]), and e_s the map's delta
+at sample s. Then sample t sees, by (28), (31) and (37)
 
     W_t r_t + b_t       = W0 r_t + b0    - eta sum_{s<t} e_s (r_s.r_t + 1)
     a_t^T Q_t a_t       = a_t^T Q0 a_t   - eta sum_{s<t} e_s (2 (a_s.a_t)^2 - (a_s*a_s).(a_t*a_t))
@@ -18,12 +18,13 @@ and e_s the map's delta at sample s, by (28), (31) and (37)
     sum_k e_tk Q_tk a_t = sum_k e_tk Q0_k a_t
                                          - eta sum_{s<t} (e_s.e_t) (2 (a_s.a_t) a_s - a_s*a_s*a_t)
 
-so that the parameters are read once a step and written once a sub-block, and Q is multiplied by a
-once for both passes, as the paper says of V (47).
+So the parameters are read once per step and written once per sub-block. Q is multiplied by a once for
+both passes, as the paper says of V (47).
 
 Layout, for XLA's CPU loops: the last axis holds the lanes, in whole vector registers. Such loops
-are fast for sums of plain products and ten times slower for nearly all else: hence sums that stand
-alone (`alone`), outer products only as sums, and one scan a net, compiled as one kernel.
+are fast for sums of plain products and ten times slower for nearly all else. Hence sums are computed
+on their own (`alone`), outer products occur only within sums, and each net has one scan, compiled as
+one kernel.
 """
 
 import jax
@@ -72,7 +73,8 @@ def fused_tail(net: Net) -> Tail:
     layer = {"kernel": w, "bias": b}
     if head == "qnn":
       q = from_lanes(state["q"], lanes)
-      layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding parts the halves
+      # The mean, because rounding makes the halves differ.
+      layer["q"] = jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)
     return {"layers": {1: layer}}
 
   def run(state, eta, z, g, y, valid):
@@ -83,8 +85,8 @@ def fused_tail(net: Net) -> Tail:
       sums = []
 
       def alone(total):
-        # A sum with a second use, here the carry, stays out of the loops that use it, which would
-        # compute it anew, element by element.
+        # A sum with a second use, here the carry, is not fused into the loops that use it, which
+        # would compute it again for each element.
         sums.append(total)
         return total
 
@@ -144,7 +146,7 @@ def fused_tail(net: Net) -> Tail:
 
 
 def _scan_with_sums(step, carry, samples):
-  """`lax.scan` of step(carry, sample) -> (carry, sums), whose sums ride in the carry unread."""
+  """`lax.scan` of step(carry, sample) -> (carry, sums); the sums are part of the carry, but nothing reads them."""
   first = jax.tree.map(lambda x: x[0], samples)
   sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(step, carry, first)[1])
   return jax.lax.scan(lambda c, sample: (step(c[0], sample), None), (carry, sums), samples)[0][0]

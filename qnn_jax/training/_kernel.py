@@ -1,25 +1,25 @@
-"""A block's recurrence as one kernel a kind of head, for accelerators: Algorithms 1 and 2 in Pallas.
+"""A block's recurrence as one kernel for each kind of head, on accelerators: Algorithms 1 and 2 in Pallas.
 
-On a GPU or TPU a sample's few thousand products take no time; what takes it is that they follow one
-another, each a launch of its own. Here one launch takes a block of B samples: a program holds the heads'
-parameters on the chip and walks through the block's samples, plain per-sample SGD,
+On a GPU or TPU the few thousand products of a sample take almost no time, but launching them one after another
+does take time. Here one launch trains on a block of B samples: a program holds the heads' parameters on the chip and goes
+through the block's samples with plain per-sample SGD,
 
     z_t = Z0_t - sum_{s<t} G_ts (eta delta_s),
 
-with Z0 and G as in per_sample.py, and a head's step as in _steps.py. Its slow twins are `_fused` and
-`_tails.module_tail`, which tests hold it to; on a CPU it runs in Pallas' interpret mode, for those tests.
+with Z0 and G as in per_sample.py, and a head's step as in _steps.py. Tests compare it with the slower
+`_fused` and `_tails.module_tail`; for these tests it runs on a CPU in Pallas' interpret mode.
 
-All nets of a kind go in one launch, narrower ones padded; what is padded is masked, and stays zero.
-Who takes what, and where parameters are meanwhile, is as the chips are:
+All nets of a kind are in one launch. Narrower nets are padded; the padding is masked and stays zero. How the
+work is divided, and where the parameters are, depends on the chip:
 
-    GPU, by Triton   a program a run, all of which run side by side; parameters in registers. Neurons,
-                     classes and samples are padded to powers of two, which Triton asks for.
-    TPU, by Mosaic   a core takes one program after another, with vectors of 8 x 128 numbers: 128 runs a
-                     program, as the last axis; parameters in memory on the chip, class by class where
-                     they are many. Neurons are padded to eights.
+    GPU, by Triton   one program for each run, all side by side; parameters in registers. Neurons,
+                     classes and samples are padded to powers of two, which Triton requires.
+    TPU, by Mosaic   a core runs one program after another, with vectors of 8 x 128 numbers: 128 runs in
+                     each program, as the last axis; parameters in memory on the chip, some classes at
+                     a time if they are many. Neurons are padded to multiples of 8.
 
 A run is a lane of a net. Axis letters: S lanes, N nets of the kind, B samples, h hidden neurons, C classes,
-the last three padded; on a TPU T tiles of L = 128 runs. Every value has two axes or more, as Mosaic wants it.
+the last three padded; on a TPU T tiles of L = 128 runs. Every value has at least two axes, as Mosaic requires.
 """
 
 import math
@@ -40,7 +40,7 @@ TPU [T, C, h, L], [T, C, 1, L] and [T, C, h, h, L]."""
 
 
 def fits(fleet: Fleet, net: Net, block: int, platform: str) -> bool:
-  """Whether the kernel can take a net of those that `_fused.fits`: it has room on the chip, and on a TPU 32 bits."""
+  """Whether the kernel can train a net that `_fused.fits`: it has room on the chip, and on a TPU 32 bits."""
   wide, of = width([net], platform), (net.head, fleet.classes)
   if platform == "tpu":
     return fleet.dtype == "float32" and _kernel_tpu.fits(*of, wide, block, fleet.dtype)
@@ -56,7 +56,7 @@ def _padded(size: int, platform: str) -> int:
 
 
 def width(nets: Sequence[Net], platform: str) -> int:
-  """h, padded, of nets that the kernel takes, those of `_fused.fits`."""
+  """The padded h of nets that the kernel trains, which must pass `_fused.fits`."""
   return _padded(max(net.hidden for net in nets if isinstance(net.hidden, int)), platform)
 
 
@@ -93,7 +93,7 @@ def finish(fleet: Fleet, nets: Sequence[Net], state: State, lanes: int, platform
     value = value[:, : fleet.classes]
     if name == "q":
       q = value[:, :, :hidden, :hidden]
-      return jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding parts the halves
+      return jax.vmap(ops.pack)((q + q.swapaxes(-1, -2)) / 2)  # rounding makes the halves differ
     return value[..., 0] if name in VECTORS else value[..., :hidden].swapaxes(1, 2)
 
   return [
@@ -118,7 +118,7 @@ def run(
   Args:
     fleet: of the nets.
     nets: N nets with the same head.
-    state: of `start`.
+    state: from `start`.
     rates: [S] eta.
     z: [S, N, B, h] the first layers' total inputs by the parameters at the block's start.
     gram: [S, B, B] G.
@@ -127,7 +127,7 @@ def run(
     platform: 'gpu', 'tpu', or 'cpu' for interpret mode.
 
   Returns:
-    (state behind the block, eta Delta [S, N, B, h]).
+    (state after the block, eta Delta [S, N, B, h]).
   """
   gram = jnp.pad(gram, ((0, 0), (0, 0), (0, _padded(gram.shape[1], platform) - gram.shape[1])))
   widths = jnp.asarray([net.hidden for net in nets], jnp.int32)

@@ -1,4 +1,4 @@
-"""The kernel of _kernel.py for a GPU, by Triton, and for Pallas' interpret mode: a program a run."""
+"""The kernel of _kernel.py for a GPU, by Triton, and for Pallas' interpret mode: one program for each run."""
 
 import functools
 import math
@@ -11,18 +11,17 @@ from jax.experimental.pallas import triton
 
 from qnn_jax.training._steps import STEPS, activation, error, hidden_step, iota, loop, shapes
 
-# Registers of a program: Q takes 64 KB at 16 classes and 32 neurons, which 8 warps hold and 4 spill.
+# Warps of a program. Q takes 64 KB at 16 classes and 32 neurons: 8 warps have the registers, 4 would spill.
 _WARPS = {"qnn": 8}
 _FEW_WARPS = 4
-# Beyond 128 KB more threads hold it, each with half the registers. (Nobody has measured that.)
+# Above 128 KB more threads share it, each with half the registers. (Nobody has measured that.)
 _MANY, _MANY_WARPS = 2**17, 16
-_MOST = (
-  2**19
-)  # bytes: a multiprocessor's 256 KB of registers, and as much of what spills to its own cache
+# Bytes: a multiprocessor's 256 KB of registers, and as much that spills to its own cache.
+_MOST = 2**19
 
 
 def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
-  """Whether a program can hold what it works with, all sizes padded: its parameters and eta Delta."""
+  """Whether a program can hold its parameters and eta Delta; all sizes are padded ones."""
   return _bytes(head, classes, wide, block, dtype) <= _MOST
 
 
@@ -92,7 +91,7 @@ def _in_registers(head, classes, names, width, eta, labels, valid, gram, z, *ref
     ref[...] = params[name]
 
 
-# Which part of an argument the program of lane s and net n gets: the axes in front that it indexes.
+# Which part of an argument the program of lane s and net n gets: indices of the leading axes.
 
 
 def _of_both(s, n):

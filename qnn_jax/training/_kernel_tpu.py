@@ -1,4 +1,4 @@
-"""The kernel of _kernel.py for a TPU, by Mosaic: a program a tile of runs, which are the last axis."""
+"""The kernel of _kernel.py for a TPU, by Mosaic: one program for each tile of runs, which are the last axis."""
 
 import functools
 import math
@@ -15,19 +15,20 @@ SUBLANES, TILE = 8, 128
 """Numbers of a vector register along its two axes."""
 
 _MEMORY = 100 * 2**20  # bytes on the chip that a kernel may take, of a v5e's 128 MiB
-_PUT_ASIDE = 8 * 2**20  # bytes, by the compiler
-_ROWS_AT_ONCE = 40 * SUBLANES  # of parameters, which 64 registers hold beside what is made of them
+_PUT_ASIDE = 8 * 2**20  # bytes that the compiler needs for itself
+# Rows of parameters that 64 registers hold, together with what is computed from them.
+_ROWS_AT_ONCE = 40 * SUBLANES
 
 
 def fits(head: str, classes: int, wide: int, block: int, dtype: str) -> bool:
-  """Whether what a program works with has room on the chip, for so many padded neurons."""
+  """Whether the data of a program fit on the chip; `wide` is the padded number of neurons."""
   return _bytes(head, classes, wide, block, dtype) <= _MEMORY
 
 
 def _bytes(head, classes, wide, block, dtype):
-  """What a program takes: state once as it comes and once as it goes, the rest twice, one in use and one on its way.
+  """The memory of a program: the state as input and as output; the rest twice, one in use and one being loaded.
 
-  A register's eight rows are filled up in the axis before the lanes'.
+  The axis before that of the lanes is padded to the eight rows of a register.
   """
   eights = lambda size: math.ceil(size / SUBLANES) * SUBLANES
   rows = lambda *shape: math.prod(shape[:-1]) * eights(shape[-1])
@@ -82,7 +83,7 @@ def _in_memory(head, classes, names, width, eta, labels, valid, gram, z, *refs):
     n for n in range(1, classes + 1) if not classes % n and n * rows <= max(rows, _ROWS_AT_ONCE)
   )
 
-  one, eight = np.int32(1), np.int32(SUBLANES)  # as kernels can have them
+  one, eight = np.int32(1), np.int32(SUBLANES)  # kernels need 32 bits
 
   def copy(c, _):
     for ref, of in zip(refs, params.values()):
@@ -121,7 +122,7 @@ def _in_memory(head, classes, names, width, eta, labels, valid, gram, z, *refs):
 
 
 class _Of:
-  """Parameters of some classes, read where they are used: there are more than registers."""
+  """The parameters of some classes, read only where they are used, because they do not fit the registers."""
 
   def __init__(self, params, classes):
     self.params, self.classes = params, classes

@@ -1,13 +1,13 @@
-"""A head's step on one sample, as the kernels of _kernel.py take it: Algorithms 1 and 2 behind the hidden layer.
+"""A head's step on one sample, for the kernels of _kernel.py: Algorithms 1 and 2 after the hidden layer.
 
-A step is a function (params, a, last, eta) -> (what goes back to the hidden layer, params behind the step), where
-`last` makes of the outputs the delta of the last layer. The equations are those of `_fused`, for one sample.
-Values have their classes first and then their hidden neurons, and may have any axes behind them, the lanes' say:
+A step is a function (params, a, last, eta) -> (the gradient with respect to a, params after the step), where
+`last` computes the delta of the last layer from the outputs. The equations are those of `_fused`, for one sample.
+The first axis is the classes, the next one the hidden neurons; more axes, such as the lanes, may follow:
 
     a [1, h], eta [1, 1], outputs [C, 1]
     matrices [C, h], vectors [C, 1], q [C, h, h] in full and symmetric
 
-C may be a part of the classes: what goes back is a sum over them.
+C may be a part of the classes: the gradient with respect to a is a sum over them.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _ann(params, a, last, eta):
 
 def _qnn(params, a, last, eta):
   down, across = jnp.expand_dims(a, 2), jnp.expand_dims(a, 1)
-  # Q is symmetric. A GPU's threads lie along the last axis; where lanes do, a sum along the first is cheap.
+  # Q is symmetric, so that either axis may be summed: the last one on a GPU, and the first if lanes are last.
   of_q = (down, 1) if a.ndim > 2 else (across, 2)
   v = (params["q"] * of_q[0]).sum(of_q[1])  # [C, h], V = A Q of (44)
   e = last(_rows(params["kernel"] * a) + params["bias"] + _rows(v * a))  # (24)
@@ -68,7 +68,7 @@ def shapes(head: str, classes: int, hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 def activation(total, is_neuron):
-  """What the hidden neurons give; zero where there is none."""
+  """The outputs of the hidden neurons; zero for padding."""
   a = jax.nn.sigmoid(total)
   return jnp.where(is_neuron, a, jnp.zeros_like(a))
 
@@ -79,17 +79,17 @@ def error(outputs, is_label):
 
 
 def hidden_step(rate, back, a):
-  """eta delta of the hidden layer, with g' of (41). The small factors come first: a step is finite if it can be."""
+  """eta delta of the hidden layer, with g' of (41). The small factors come first, so that the product rarely overflows."""
   return rate * (back * a * (1 - a))
 
 
 def iota(shape, axis):
-  """Numbers along an axis, as kernels can have them."""
+  """The indices along an axis, in 32 bits, as kernels need them."""
   return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
 def loop(count, body, carry):
-  """`fori_loop` from 0 whose numbers have 32 bits where JAX's own have 64: a TPU's kernels have no others."""
+  """`fori_loop` from 0 with 32-bit indices, which TPU kernels need, even where JAX's own have 64 bits."""
   if not isinstance(count, int):
     return jax.lax.fori_loop(np.int32(0), count, body, carry)
   step = lambda carry, _: ((carry[0] + np.int32(1), body(*carry)), None)

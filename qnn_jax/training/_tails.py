@@ -1,8 +1,8 @@
-"""What is behind the first layer: how a tail takes a sub-block of samples, one by one.
+"""Tails: they train the layers after the first one, sample by sample within a sub-block.
 
-Exact block SGD (see per_sample.py) leaves to a tail the recurrence inside a sub-block of b samples.
-With Z the first layer's total inputs as far as they are known at the sub-block's start and
-G_ts = x_t.x_s + 1,
+In exact block SGD (see per_sample.py) a tail computes the recurrence inside a sub-block of b samples.
+Let Z be the first layer's total inputs, as far as they are known at the sub-block's start, and
+G_ts = x_t.x_s + 1. Then
 
     z_t = Z_t - eta * sum_{s<t} G_ts delta_s,     delta_t = dL/dz_t,
 
@@ -14,8 +14,8 @@ and the tail's own parameters take their SGD step after every sample. A tail is 
     finish(state, lanes)               -> parameters of S lanes, without the first layer's
 
 The last axis holds the lanes, padded from S to L with zeros, rates too (see `to_lanes`). A sample with
-valid = 0 is padding and changes nothing. `module_tail` is the general one: any Classifier, gradients through
-the modules and their custom_vjp. `_fused.py` has the fast one.
+valid = 0 is padding and changes nothing. `module_tail` works for any Classifier, with gradients
+through the modules and their custom_vjp. `_fused.py` has a faster tail for some heads.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Tail(NamedTuple):
 
 
 def to_lanes(x: jax.Array) -> jax.Array:
-  """[S, ...] -> [..., L]: the lanes last, with zeros to whole vector registers."""
+  """[S, ...] -> [..., L]: the lanes last, padded with zeros to whole vector registers."""
   missing = -len(x) % _REGISTER
   return jnp.moveaxis(jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), 0, -1)
 

@@ -1,4 +1,4 @@
-"""Whether the kernel can be trusted where it runs: one block of it against the fused tail, at first use."""
+"""Checks the kernel on the device where it runs: at first use it compares one block with the fused tail."""
 
 import functools
 import warnings
@@ -15,24 +15,25 @@ from qnn_jax.training._tails import from_lanes, to_lanes
 from qnn_jax.training.fleet import Fleet, Lane, Net, init
 
 MOST = 1e-5
-"""By how much the two may differ, in any parameter."""
+"""The largest difference between the two that is accepted, in any parameter."""
 
 _RATES = 0.1, 0.05, 0.02  # of the lanes that are tried
 _PADDING = slice(1, None, 5)  # samples that are tried as padding
 
 
 def taken(fleet: Fleet, nets: Sequence[Net], block: int, platform: str) -> tuple[Net, ...]:
-  """Those of the nets, all of one kind, of which a block by the kernel gives what the fused tail gives.
+  """Those of the nets, all of one kind, for which the kernel and the fused tail agree on a block.
 
-  The widest is tried, beside the narrowest, whose padding is the most; where that fails, the next. A warning
-  names the nets that are left out. It points at who calls `per_sample.make_trainer`.
+  The widest net is tried together with the narrowest, which has the most padding. If they fail, the widest is
+  left out and the next one is tried. A warning names the nets that are left out. It points at the caller of
+  `per_sample.make_trainer`.
   """
   by_width = tuple(sorted(nets, key=lambda net: net.hidden))
   return _taken(by_width, fleet.classes, fleet.dtype, block, platform)
 
 
 def tried(nets: Sequence[Net], classes: int, dtype: str) -> Fleet:
-  """The fleet that is tried for these nets of one kind, narrowest first: the first of them and the last."""
+  """The fleet that is tried for these nets of one kind, sorted by width: the narrowest and the widest."""
   return Fleet(tuple(dict.fromkeys((nets[0], nets[-1]))), 1, classes, dtype)
 
 
@@ -53,7 +54,7 @@ def _taken(nets, classes, dtype, block, platform):
 
 
 def _objection(fleet, block, platform) -> str:
-  """What speaks against the kernel; '' for nothing."""
+  """The reason not to use the kernel; '' if there is none."""
   try:
     difference = _difference(fleet, block, platform)
   except Exception as error:  # whatever a compiler or a driver says of a kernel
@@ -71,7 +72,7 @@ def _difference(fleet: Fleet, block: int, platform: str) -> float:
 
 
 def forms(fleet: Fleet, block: int, platform: str) -> tuple[Callable, Callable, Any]:
-  """A block by the kernel and by the fused tail, of all the fleet's nets, and the parameters where both start."""
+  """Functions that train a block by the kernel and by the fused tail, and the parameters that both start from."""
   nets = fleet.nets
   hidden = [net.hidden if isinstance(net.hidden, int) else net.hidden[0] for net in nets]
   lanes, wide = len(_RATES), _kernel.width(nets, platform)

@@ -87,7 +87,7 @@ def test_without_slurm_nothing_is_submitted_and_the_list_shows_the_results_alone
   *_, groups, last = listed.stdout.splitlines()
   assert groups.startswith("groups: ") and "runs: 2 of 6 done" in groups
   assert last == (
-    "these are the results alone: to see the queue needs Slurm's squeue, which is not on this machine's PATH"
+    "the queue is not shown: reading the queue needs Slurm's squeue, which is not on this machine's PATH"
   )
   assert cancelled.returncode == 1 and cancelled.stderr.startswith("error: ")
   assert "squeue" in cancelled.stderr

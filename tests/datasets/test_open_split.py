@@ -138,7 +138,7 @@ def test_every_size_has_a_cache_of_its_own(tmp_path):
 
 def test_without_resize_one_sentence(tmp_path, way):
   of_sizes(tmp_path, (9, 7, 3), (9, 7, 3), (20, 4, 3))
-  told = r"its train image 2 has the shape \(20, 4, 3\) and not \(9, 7, 3\)\); what .*unless a resize .*$"
+  told = r"its train image 2 has the shape \(20, 4, 3\) and not \(9, 7, 3\)\); use .* give a resize, such as .*$"
   with pytest.raises(InputError, match=told):
     open_split("tiny", "train", tmp_path, cache_dir=way).batch(np.arange(3))
 

@@ -1,6 +1,6 @@
 """On Auto axes no more collectives than the einsum of the same equation, on four virtual devices.
 
-Run by test_on_four_devices.py; as a program it prints the table of docs/performance.md.
+Run by test_on_four_devices.py; as a program it prints the table of docs/performance_diary.md.
 """
 
 import collections
@@ -92,7 +92,7 @@ def test_a_mesh_that_only_jit_is_told_of(way):
     jax.tree.map(close, programs[0](*args), jax.jit(value_and_gradients(ops.quadratic))(*args))
 
 
-if __name__ == "__main__":  # the table of docs/performance.md
+if __name__ == "__main__":  # the table of docs/performance_diary.md
   print("| op | n -> m | split | forward: ours | einsum | gradient: ours | einsum |")
   print("| :-- | --: | :-- | :-- | :-- | :-- | :-- |")
   tell = lambda found: ", ".join(f"{k} {v}" for k, v in sorted(found.items())) or "none"

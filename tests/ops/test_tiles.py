@@ -146,7 +146,7 @@ def test_v_is_kept_or_not(cache):
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="XLA for CPU's buffers")
 def test_memory_is_half_of_einsum_s():
-  """784 -> 10 at 128 rows, value and gradient by everything: docs/performance.md."""
+  """784 -> 10 at 128 rows, value and gradient by everything: docs/performance_diary.md."""
 
   def temporary(op, q):
     shapes = (128, 784), q, (784, 10), (10,)

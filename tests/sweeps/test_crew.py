@@ -170,7 +170,7 @@ def test_only_what_has_failed_is_tried_again(tmp_path):
   assert status.dry_run_lines(of, launch.plan(of, store_of(of))) == [
     "would run  size 2; seed 0, 1, 2  (3 runs)",
     "3 runs in 1 group (1 program) on 1 worker",
-    "how long, cannot be told: the measured run failed: ValueError: size 2 cannot be done",
+    "the time cannot be estimated: the measured run failed: ValueError: size 2 cannot be done",
   ]
   assert [[p["size"] for p in group.points] for group in launch.plan(of, store_of(of)).groups] == [
     [2, 2, 2]
@@ -194,14 +194,14 @@ def test_what_fails_in_another_launcher_meanwhile_is_not_tried_here(tmp_path):
 def test_nobody_is_watched_on_an_accelerator(tmp_path, monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   of = sweep(tmp_path / "run", silence_seconds=60.0)
-  with pytest.raises(InputError, match="^--silence_seconds watches worker processes, and an acc"):
+  with pytest.raises(InputError, match="^--silence_seconds watches worker processes, and on"):
     launch.plan(of, store_of(of))
 
 
 @pytest.mark.parametrize(
   "code, told",
   [
-    (0, "ended before its work"),
+    (0, "ended before its work was done"),
     (3, "died with exit code 3"),
     (-6, "was ended by SIGABRT"),
     (-9, "was killed by the system (SIGKILL), most often for lack of memory"),

@@ -58,7 +58,7 @@ def leave(put):
 
 
 def test_a_process_that_leaves_before_its_end_is_noticed():
-  with pytest.raises(WorkerDied, match="^worker 0 ended before its work$"):
+  with pytest.raises(WorkerDied, match="^worker 0 ended before its work was done$"):
     list(processes.run(leave, [()]))
 
 

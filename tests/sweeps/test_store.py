@@ -95,7 +95,7 @@ def test_a_machine_that_cannot_be_is_damage(tmp_path, warnings, cores):
   record["origin"]["cores"] = cores
   path.write_text(json.dumps(record))
   assert store(tmp_path).read().found == {}
-  assert "its origin cannot be" in warnings[0]
+  assert "its origin is impossible" in warnings[0]
 
 
 def test_rows_of_different_fields_are_in_records_of_their_own(tmp_path):

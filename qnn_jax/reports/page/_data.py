@@ -1,4 +1,4 @@
-"""What a report page is made of."""
+"""The data that a report page shows."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +10,11 @@ Cell = tuple[Any, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-  """The runs of a section, and what there is beside them.
+  """The runs of a section, with the paper's values.
 
   Attributes:
-    keys: the columns that a cell is made of: all axes but the seed.
-    seed: the column that tells the runs of a cell apart; "" if there is none.
+    keys: the columns that identify a cell: all axes but the seed.
+    seed: the column that distinguishes the runs of a cell; "" if there is none.
     metrics: the columns that were measured.
     rows: a mapping for each run, with the columns above and `status`.
     missing: cell -> how many of its runs are not finished.
@@ -82,9 +82,9 @@ class Work:
   Attributes:
     what: the values that they have, in words.
     runs: how many.
-    seconds: that they took.
-    finished: when, in seconds since 1970.
-    machine: which of the page's machines, from 0.
+    seconds: how long they took.
+    finished: when they finished, in seconds since 1970.
+    machine: the index of the page's machine that ran them, from 0.
   """
 
   what: str
@@ -113,7 +113,7 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-  """All that a page shows.
+  """Everything that a page shows.
 
   Attributes:
     name: of the experiment.
@@ -123,8 +123,8 @@ class Page:
     diverged: how many of those diverged, or have another status than 'ok'.
     sections: one, or one for each setting.
     config: field -> value as text, of the resolved configuration.
-    machines: those that computed the runs.
-    work: all records that the runs are from.
+    machines: the machines that computed the runs.
+    work: the records that hold the runs.
     failures: of runs that are not finished.
   """
 

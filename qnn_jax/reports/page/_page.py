@@ -37,8 +37,8 @@ def page(data: Page, made_of: str = "") -> str:
   """The text of report.html: the same data give the same bytes.
 
   Args:
-    data: what it shows.
-    made_of: kept in the file, for whoever asks whether it is of the same data.
+    data: what the page shows.
+    made_of: a text that stands for the data. The file keeps it, so that a later run can compare it.
   """
   frame, style, script = looks()
   body = [*_results(data), _faults(data), _config(data), _where(data), _times(data)]
@@ -51,7 +51,7 @@ def page(data: Page, made_of: str = "") -> str:
     made_of=escape(made_of),
     style=style,
     script=script,
-    # Nothing but this script runs, whatever a text may hold that was not escaped.
+    # The browser runs only this script, even if some text was not escaped.
     script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
   )
 
@@ -211,7 +211,9 @@ def _where(data: Page) -> str:
 
 def _versions(machines: Sequence[Machine]) -> str:
   names = list(dict.fromkeys(name for machine in machines for name, _ in machine.versions))
-  hosts: dict[tuple[tuple[str, str], ...], dict[str, None]] = {}  # versions -> who has them
+  hosts: dict[
+    tuple[tuple[str, str], ...], dict[str, None]
+  ] = {}  # versions -> the hosts that have them
   for machine in machines:
     hosts.setdefault(machine.versions, {})[machine.host] = None
   head = ["package", "version"]

@@ -10,7 +10,7 @@ from qnn_jax.reports.page._text import NONE, anchor, decimals, escape, number, s
 
 MOST_CELLS = 5_000
 MOST_RUNS = 50_000
-"""More than this and the page would no longer open quickly: results.csv has them all."""
+"""With more, the page would open slowly; results.csv has them all."""
 
 _MOST_TEXTS = 4  # different texts of a cell that are counted one by one
 _NAMES = {"std": "std. dev."}
@@ -27,7 +27,7 @@ def runs_table(runs: Runs, label: str, prefix: str) -> str:
   cells: dict[Cell, list[Mapping[str, Any]]] = {}
   for row in runs.rows:
     cells.setdefault(tuple(row[key] for key in runs.keys), []).append(row)
-  for cell in runs.missing:  # those without any run stand behind the others
+  for cell in runs.missing:  # cells without any run come last
     cells.setdefault(cell, [])
   shown = dict(list(cells.items())[:MOST_CELLS])
   table = _Table(runs, shown)

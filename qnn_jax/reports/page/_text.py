@@ -64,7 +64,7 @@ def markdown(text: str, label: str, *, shift: int, prefix: str, skip_title: bool
   Args:
     text: the markdown.
     label: what its tables are, for screen readers.
-    shift: how many levels lower its headings stand.
+    shift: by how many levels its headings are lowered.
     prefix: what the ids of its section's cells begin with.
     skip_title: whether its first heading is left out, because the page has it already.
   """
@@ -93,7 +93,7 @@ def title_of(text: str) -> str:
 
 
 def _parser():
-  # Only where a page is made: no worker process needs it.
+  # Imported here, because no worker process needs it.
   from markdown_it import MarkdownIt
 
   return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
