@@ -132,5 +132,5 @@ def test_mistakes(call):
 
 @pytest.mark.parametrize("costs", [complexity.layer, complexity.extra, complexity.extra_memory])
 def test_low_rank_has_functions_of_its_own(costs):
-  with pytest.raises(InputError, match="'lowrank:4'; low_rank_extra.* low_rank_memory"):
+  with pytest.raises(InputError, match="'lowrank:4'; use low_rank_extra.* low_rank_memory"):
     costs("lowrank:4", 5, 3)
