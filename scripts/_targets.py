@@ -37,9 +37,9 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
-# `sample_us` below are from counts by hand, and go stale with training/_steps.py and _kernel_*.py, with JAX and with the
-# compilers behind it. Counted with JAX 0.10.2, of `_kernel.run` compiled here alone: 25 seeds of the nets with 10 to 30
-# hidden neurons, 10 classes, blocks of 60. Each is the loop over samples, the longest one.
+# The values of `sample_us` below were counted by hand. They become outdated when training/_steps.py, _kernel_*.py, JAX
+# or its compilers change. Counted with JAX 0.10.2 for `_kernel.run`, compiled on a CPU only: 25 seeds of the nets with
+# 10 to 30 hidden neurons, 10 classes, blocks of 60. Each count is that of the longest loop, the loop over samples.
 #   H100: XLA_FLAGS=--xla_dump_to=DIR writes PTX; `ptxas -v -arch=sm_90a` of CUDA 13 makes it a cubin, `nvdisasm -c` lists it;
 #         instructions from a loop's label to its branch.
 #   v5e:  LIBTPU_INIT_ARGS="--xla_jf_dump_to=DIR --xla_jf_dump_llo_text=true" with libtpu 0.0.52; bundles of the loop in
