@@ -69,7 +69,7 @@ def save(
 
 
 def parts(png: bytes) -> list[bytes]:
-  """The figures in a file of `save`, each as a PNG of its own; the file itself if it holds one figure."""
+  """The figures in `png`, a file of `save`, each as a PNG of its own; `png` itself if it holds one figure."""
   with Image.open(io.BytesIO(png)) as whole:
     places = json.loads(whole.info.get(_PLACES, "[]"))
     if not places:
