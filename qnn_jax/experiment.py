@@ -265,12 +265,29 @@ def write_report(
   except OSError as error:
     if error.errno not in _NOT_WRITABLE:
       raise WorkdirError.of(error) from error
-    said += (
-      f"\n\ncannot write {error.filename} ({error.strerror}): the files there are of other results"
-    )
+    said += f"\n\ncannot write {error.filename} ({error.strerror}): it and the files after it are not up to date"
   if len(store.found) > len(lines):
     store.tell_of_others(lines)
   return written, said
+
+
+def write_failures(
+  experiment: Experiment, settings: Sequence[Setting], store: Store, workdir: pathlib.Path
+) -> str:
+  """Writes report.html of a sweep without a finished run: why its runs failed. Returns the file's name.
+
+  The arguments are those of `write_report`.
+
+  Raises:
+    WorkdirError: the page cannot be written.
+  """
+  report = Report({}, said="no run is finished")
+  parts = [Part(each, Section(each.swept, each.title, report), []) for each in settings]
+  columns = experiment.columns or (*experiment.task.axis_names, "status")
+  try:
+    return report_page.write(workdir, experiment.task, columns, parts, store)
+  except OSError as error:
+    raise WorkdirError.of(error) from error
 
 
 def _fingerprint(sections, records, results):

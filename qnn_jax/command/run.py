@@ -15,7 +15,7 @@ from qnn_jax.command.flags import Command
 from qnn_jax.command.job import Job
 from qnn_jax.errors import InputError
 from qnn_jax.experiment import Experiment
-from qnn_jax.sweeps import compiling, launch, progress, status
+from qnn_jax.sweeps import compiling, failures, launch, progress, status
 from qnn_jax.sweeps.plan import is_done
 from qnn_jax.sweeps.points import Row
 from qnn_jax.sweeps.store import Store
@@ -153,9 +153,12 @@ def _rows_found(sweep, store):
 
 
 def _report(experiment, command, store, say, *, anew):
-  if not any(point in store.found for point in command.sweep.points):
-    return
   workdir = command.sweep.workdir
+  if not any(point in store.found for point in command.sweep.points):
+    if failures.read(workdir):
+      page = experiments.write_failures(experiment, command.settings, store, workdir)
+      say(f"written: {workdir}/{page}")
+    return
   written, said = experiments.write_report(experiment, command.settings, store, workdir, anew=anew)
   say(said)
   if written:

@@ -1,6 +1,7 @@
 """DIR/report.html: what is on it, that it is valid, escaped and of itself alone, and when it is written."""
 
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -10,15 +11,18 @@ import html5lib
 import numpy as np
 import pytest
 import report_pages
-from in_process import store_of
+import toy
+from in_process import store_of, sweep_of
 from PIL import Image
 from report_pages import HOSTILE, hostile_page, make, many_runs, write
 
+from qnn_jax import experiment as experiments
 from qnn_jax.errors import WorkdirError
 from qnn_jax.reports import figures
 from qnn_jax.reports import page as pages
 from qnn_jax.reports.page import anchor, looks
 from qnn_jax.reports.page._text import decimals, duration, number
+from qnn_jax.sweeps import failures
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +257,19 @@ def test_the_store_is_read_once(workdirs):
   assert store_of(report_pages.EXPERIMENT, workdirs["whole"]).origins.keys() == {
     path.stem for path in (workdirs["whole"] / "records").iterdir()
   }
+
+
+def test_a_sweep_of_failures_alone_has_a_page(tmp_path):
+  config = toy.config(models=("broken",), seeds=1)
+  settings, sweep = sweep_of(report_pages.EXPERIMENT, config, tmp_path)
+  store = store_of(report_pages.EXPERIMENT, tmp_path)
+  point = sweep.points[0]
+  failures.write(tmp_path, [point], "ValueError: it <b>broke</b>", "the traceback")
+  name = experiments.write_failures(report_pages.EXPERIMENT, settings, store, tmp_path)
+  text = (tmp_path / name).read_text("utf-8")
+  assert "it &lt;b&gt;broke&lt;/b&gt;" in text and "No run is finished" in text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_takes_no_decimals(value):
+  assert decimals([1.5, value]) == decimals([1.5])

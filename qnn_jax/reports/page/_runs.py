@@ -1,6 +1,7 @@
 """The runs of a section as HTML: a row for each cell, which opens to show the cell's runs."""
 
 import collections
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -203,6 +204,7 @@ def _numbers(rows, name):
 
 def _places(values):
   """statistic -> how many decimals it has in a column of such values."""
+  values = [value for value in values if math.isfinite(value)]
   places = decimals(values)
   if places is not None and all(value.is_integer() for value in values):
     return {"value": 0, "min": 0, "max": 0, "mean": min(places, 2), "std": min(places, 2)}
@@ -211,7 +213,7 @@ def _places(values):
 
 def _places_of_runs(values):
   """How many decimals show each of the values with six figures; None if some are too large or small for that."""
-  texts = [f"{value:.6g}" for value in values]
+  texts = [f"{value:.6g}" for value in values if math.isfinite(value)]
   if any("e" in text for text in texts):
     return None
   return max((len(text.partition(".")[2]) for text in texts), default=0)

@@ -101,7 +101,7 @@ def _parser():
 
 def decimals(values: list[float]) -> int | None:
   """How many decimals a column needs for four figures of its largest number; None if that hides others."""
-  sizes = [abs(value) for value in values if value]
+  sizes = [abs(value) for value in values if value and math.isfinite(value)]
   if not sizes:
     return 0
   most = 3 - math.floor(math.log10(max(sizes)))
