@@ -9,7 +9,7 @@ Source: Noel and Muthiah-Nakarajan, Section 6.2 and Table 4; Algorithms 1 and 2.
   python -m experiments.table4 --config=configs/table4.py --config.seeds=5 --workdir=results/five
   python -m experiments.table4 --config=configs/table4.py:quick --sweep=rates --workdir=results/rates
 
-Cost: the whole table takes about 3 minutes on two CPU cores and 1.8 GB; quick takes less than half a minute.
+Cost: the whole table takes 3 to 10 minutes on two CPU cores, and 1.8 GB; quick takes 1 to 3 minutes.
 Expect the means to be 0.53 points (root mean square) from the paper's; for quick, 0.73 points. Random variation of
 the runs alone would give 0.61 (quick: 0.84). No cell differs from the paper's at a false-discovery rate of 5 %. In
 all 22 rows where the paper's gaps exceed two points, the models are in the paper's order. The results are in
