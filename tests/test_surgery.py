@@ -180,7 +180,7 @@ BAD = {
   "no key": ({3: "qnn"}, "^a key of kinds must be a dotted path, a tuple or a function .* 3$"),
   "two kinds": (
     {"c.*": "qnn", "c.1": "heavy"},
-    r"^c.1 is to become 'qnn' by 'c.\*' and 'heavy' by 'c.1': let",
+    r"^c.1 is to become 'qnn' by 'c.\*' and 'heavy' by 'c.1': only one entry",
   ),
   "a tuple": (
     {"t.*": "qnn"},
