@@ -276,7 +276,7 @@ def write_failures(
 ) -> str:
   """Writes report.html of a sweep without a finished run: why its runs failed. Returns the file's name.
 
-  The arguments are those of `write_report`.
+  `experiment`, `settings`, `store` and `workdir` are those of `write_report`.
 
   Raises:
     WorkdirError: the page cannot be written.
