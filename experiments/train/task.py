@@ -52,7 +52,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.choice("loss", config.loss, losses.NAMES)
   checks.choice("dtype", config.dtype, DTYPES)
   if not 0 <= config.label_smoothing < 1:
-    raise InputError(f"label_smoothing must be at least 0 and below 1, got {config.label_smoothing}")
+    raise InputError(
+      f"label_smoothing must be at least 0 and below 1, got {config.label_smoothing}"
+    )
   if len(config.resize) not in (0, 2):
     raise InputError(f"resize must be (height, width) or (), got {tuple(config.resize)}")
   if config.network == "cnn" and not config.channels:
