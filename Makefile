@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 comma := ,
 LAYERS ?= 128x784x10,256x256x10,256x64x64,512x512x64
 
-.PHONY: table4 train test slurm fast lint experiments bench dist clean
+.PHONY: table4 train test slurm fast lint site browser experiments bench dist clean
 
 table4: $(VENV)/installed
 	$(BIN)/python -m experiments.table4 $(ARGS)
@@ -34,8 +34,6 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-.PHONY: site browser
 
 # The documentation, docs/ as build/site; warnings are errors.
 site: $(VENV)/installed-docs
