@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import toy
 
-from qnn_jax.sweeps import launch, task
+from qnn_jax.sweeps import launch
 from qnn_jax.sweeps.launch import Sweep
 from qnn_jax.sweeps.points import Group, in_slices
 from qnn_jax.sweeps.store import Store
@@ -67,7 +67,7 @@ def test_slices_do_not_depend_on_what_is_finished_nor_on_the_machine(tmp_path, m
   list(launch.run(sweep, store(tmp_path), launch.plan(sweep, store(tmp_path))))
   assert len(store(tmp_path).found) == 4
   for cores in (1, 64):
-    monkeypatch.setattr(task, "cores", lambda cores=cores: cores)
+    monkeypatch.setattr("qnn_jax.sweeps.machine.cores", lambda cores=cores: cores)
     monkeypatch.setattr("qnn_jax.sweeps.plan.cores", lambda cores=cores: cores)
     assert sets(tmp_path, 3, seeds=5) == before
 
