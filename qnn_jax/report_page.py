@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from qnn_jax.atomic import update_bytes
 from qnn_jax.reports import page as pages
-from qnn_jax.reports.report import Section
+from qnn_jax.reports.report import Section, is_made_of
 from qnn_jax.sweeps import failures
 from qnn_jax.sweeps.configs import fields
 from qnn_jax.sweeps.points import Point, describe
@@ -60,7 +60,7 @@ def write(
     png = b""
   made_of = hashlib.sha256(repr((data, png, pages.looks())).encode()).hexdigest()
   path = workdir / NAME
-  if not _is_made_of(path, made_of):
+  if not is_made_of(path, made_of, end=b"</html>\n"):
     drawn = _figures(png, parts)
     text = pages.page(data.with_figures(drawn), made_of)
     update_bytes(path, text.encode("utf-8"))
@@ -153,7 +153,7 @@ def _work(store, points, swept):
       processes.setdefault(machine, set()).add(count)
     seconds = sum(store.found[point].seconds for point in mine)
     place = machines.setdefault(machine, len(machines))
-    work.append(pages.Work(_what(mine, swept), len(mine), seconds, origin["finished"], place))
+    work.append(pages.Work(describe(mine, swept), len(mine), seconds, origin["finished"], place))
   return [m.with_cores(processes.get(m, ())) for m in machines], work
 
 
@@ -167,21 +167,6 @@ def _machine(origin):
   )  # fmt: skip
 
 
-def _what(points, swept):
-  """The points in words, with the swept values."""
-  parts = [describe(points)]
-  for name in swept:
-    values = dict.fromkeys(
-      shown(_field(fields_of, name)) for fields_of in {p.fields for p in points}
-    )
-    parts.append(f"{name} {', '.join(sorted(values))}")
-  return "; ".join(parts)
-
-
-def _field(of_point, name):
-  return fields(of_point.values).get(name)
-
-
 def _failures(workdir, missing, swept):
   entries = failures.entries(workdir, {}) if missing else {}
   if not entries:
@@ -193,7 +178,7 @@ def _failures(workdir, missing, swept):
     if points:
       trace = content.get("traceback")
       trace = trace if isinstance(trace, str) else ""
-      found.append(pages.Failure(_what(points, swept), len(points), content["why"], trace))
+      found.append(pages.Failure(describe(points, swept), len(points), content["why"], trace))
   return found
 
 
@@ -211,12 +196,3 @@ def _figures(png: bytes, parts: Sequence[Part]) -> list[bytes | None]:
   for place, figure in zip(places, drawn):
     found[place] = figure
   return found
-
-
-def _is_made_of(path, made_of):
-  """Whether the page at `path` is complete and was made of this data."""
-  try:
-    data = path.read_bytes()
-  except OSError:
-    return False
-  return made_of.encode() in data[:2000] and data.endswith(b"</html>\n")

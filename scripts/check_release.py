@@ -62,6 +62,42 @@ assert score > 0.95, score
 print("scikit-learn: as documented")
 """
 
+CONFIG = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+  return ConfigDict({"seeds": 3, "slope": 0.5})
+"""
+
+EXPERIMENT = """
+import csv
+import pathlib
+import sys
+
+from qnn_jax.command import main
+from qnn_jax.experiment import Experiment
+from qnn_jax.sweeps.points import Row
+from qnn_jax.sweeps.task import Task
+
+
+def run(group, job):
+  for point in group.points:
+    yield Row(point, {"height": point["slope"] * point["seed"]})
+
+
+sys.argv = ["line", "--workdir=out", "--workers=1", "--sweep.slope=0.5,1.0"]
+try:
+  main(Experiment(Task("line", {"seeds": "seed"}, run), default_config="line.py"))
+except SystemExit as end:
+  assert not end.code, end.code
+rows = list(csv.DictReader(pathlib.Path("out/results.csv").read_text().splitlines()))
+assert [float(row["height"]) for row in rows] == [0.0, 0.5, 1.0, 0.0, 1.0, 2.0], rows
+page = pathlib.Path("out/report.html").read_text("utf-8")
+assert "6 of 6 runs finished" in page and page.endswith("</html>\\n"), page[:2000]
+print("an experiment, a sweep, report.html: as documented")
+"""
+
 
 def check(wheel: pathlib.Path) -> None:
   """Installs the wheel and uses it; raises subprocess.CalledProcessError if something does not work."""
@@ -84,6 +120,9 @@ def check(wheel: pathlib.Path) -> None:
     run("-W", "error::DeprecationWarning:qnn_jax", "-c", LIBRARY.format(version=match[1]))
     install(f"{wheel.resolve()}[sklearn]")
     run("-c", SKLEARN)
+    install(f"{wheel.resolve()}[experiments]")
+    (pathlib.Path(folder) / "line.py").write_text(CONFIG)
+    run("-c", EXPERIMENT)
     run("-m", "pip", "--disable-pip-version-check", "check")
   print(f"{wheel.name} works in an empty environment of Python {sys.version.split()[0]}")
 

@@ -4,6 +4,7 @@ Nothing is run. Flags of experiments are parsed as the program does; those of sc
 their source, since no two scripts can define their flags in one process.
 """
 
+import importlib
 import pathlib
 import re
 import shlex
@@ -60,7 +61,9 @@ def parse(name, arguments, monkeypatch):
   rest = values(sys.argv)
   path = ROOT / f"configs/{name}.py"
   named = [{}] if values.sweep is None else configs.named_sweep(path, values.sweep)
-  assert settings.combine(holder.value, swept, named)
+  experiment = importlib.import_module(f"experiments.{name}.__main__").EXPERIMENT
+  for setting in settings.combine(holder.value, swept, named):
+    experiment.check(setting.config)
   return holder.value, rest[1:]
 
 

@@ -1,5 +1,7 @@
 """docs/equations.md names every equation, and nothing that is not there."""
 
+import importlib
+import inspect
 import pathlib
 import re
 
@@ -56,9 +58,8 @@ def rows_with_functions():
     if numbers and "Function" not in cells:
       sources = sources_of(cells[column])
       for other in re.findall(r"as \((\d+)\)", cells[column]):
-        sources = [*sources, *next(named for those, named in found if int(other) in those)]
-      if "backward rules" in cells[column] and not sources:
-        sources = [*(ROOT / "qnn_jax" / "ops").glob("*.py")]
+        of_other = next(named for those, named in found if int(other) in those)
+        sources |= {n: t for n, t in of_other.items() if n not in sources}
       found.append((numbers, sources))
   return found
 
@@ -71,19 +72,20 @@ def numbers_in(text):
 
 
 def sources_of(cell):
-  """The files that a cell names, and those that define the names in it."""
+  """name -> source: of the files that a cell names, and of the functions and classes."""
   paths = re.findall(r"`([\w/]+\.py)`", cell)
-  found = [p for path in paths for p in (ROOT / path, ROOT / "qnn_jax" / path) if p.is_file()]
-  for room, name in re.findall(r"`(\w+)\.(\w+)`", cell):
-    files = [*(ROOT / "qnn_jax").glob(f"{room}.py"), *(ROOT / "qnn_jax" / room).glob("*.py")]
-    pattern = re.compile(rf"^(def|class) {name}\b", re.MULTILINE)
-    found += [file for file in files if pattern.search(file.read_text(encoding="utf-8"))]
+  files = [p for path in paths for p in (ROOT / path, ROOT / "qnn_jax" / path) if p.is_file()]
+  found = {str(file): file.read_text(encoding="utf-8") for file in files}
+  for room, name in re.findall(r"`(\w+)\.(?!py`)(\w+)`", cell):
+    found[f"{room}.{name}"] = inspect.getsource(
+      getattr(importlib.import_module(f"qnn_jax.{room}"), name)
+    )
   return found
 
 
 def test_what_implements_an_equation_names_it():
   rows = rows_with_functions()
-  assert len(rows) > 25
+  assert len(rows) > 25 and sum(len(sources) for _, sources in rows) > 40
   for numbers, sources in rows:
-    named = numbers_in("".join(source.read_text(encoding="utf-8") for source in sources))
-    assert numbers & named, f"no source of the row {sorted(numbers)} names one of its equations"
+    for name, text in sources.items():
+      assert numbers & numbers_in(text), f"{name} names none of its equations {sorted(numbers)}"

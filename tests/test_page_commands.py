@@ -46,6 +46,8 @@ def test_commands_of_every_sort_are_shown(monkeypatch):
     "python -m experiments.xor --nonesuch=1",
     "python -m experiments.xor --config=configs/xor.py:smoke --config.nonesuch=1",
     "python -m experiments.xor --sweep.nonesuch=1,2",
+    "python -m experiments.train --config.head=nonesuch",
+    "python -m experiments.train --sweep.learning_rate=0.1,-1.0",
     "python scripts/nonesuch.py",
     "python scripts/faults.py --nonesuch=1",
     "for i in 0 1; do X=1 python scripts/faults.py --nonesuch=1 & done; wait",

@@ -147,7 +147,7 @@ def _curve(ax, row):
       f"{accuracy:.1f}", (count, accuracy), (0, -14), textcoords="offset points",
       fontsize=8.5, ha="left", color=panels.GREEN,
     )  # fmt: skip
-  ax.set(xlabel="eigenvectors kept a class", ylabel="test accuracy (%)", xscale="log")
+  ax.set(xlabel="eigenvectors kept per class", ylabel="test accuracy (%)", xscale="log")
   ax.set_xticks(row["kept"], [str(count) for count in row["kept"]])
   ax.minorticks_off()
   ax.margins(0.08, 0.16)

@@ -131,8 +131,9 @@ def figure(found: Sequence[Row]) -> Figure:
     for model in models:
       points = [(getattr(by[r, model], name), places[r]) for r in recipes if (r, model) in by]
       points = [(x, y) for x, y in points if x is not None]
-      colour = heads.get(model).colour if heads.known(model) else panels.BLACK
-      ax.plot(*zip(*points), "o", color=colour, label=model, markersize=6, alpha=0.9)
+      head = heads.get(model) if heads.known(model) else None
+      style, colour = (head.marker, head.colour) if head else ("o", panels.BLACK)
+      ax.plot(*zip(*points), style, color=colour, label=heads.title(model), markersize=6, alpha=0.9)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter("{x:g}")

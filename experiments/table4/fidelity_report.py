@@ -47,6 +47,15 @@ def to_markdown(runs: Iterable[Run], paper: Mapping[Cell, Stats]) -> str:
   return "\n".join(lines) + _cells_table(tests)
 
 
+def verdict_lines(tests: Sequence[CellTest]) -> list[str]:
+  """The printed lines: the difference that chance alone would give, and the cells that differ; none without tests."""
+  expected = rms_error(tests)
+  if expected is None:
+    return [verdict_line(tests)] if tests else []
+  chance = f"chance alone would give {expected:.2f} points, since each mean is of a few runs only"
+  return [chance, verdict_line(tests)]
+
+
 def verdict_line(tests: Sequence[CellTest]) -> str:
   """One line that says how many cells differ, and which."""
   tested = [test for test in tests if test.adjusted is not None]

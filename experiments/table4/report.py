@@ -38,7 +38,7 @@ def report(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Report:
     "fidelity.csv": fidelity_report.to_csv(tests),
   }
   drawn = any(stats.mean is not None for stats in summary.values())
-  said = f"{line}\n{fidelity_report.verdict_line(tests)}" if tests else line
+  said = "\n".join([line, *fidelity_report.verdict_lines(tests)])
   linked = table.to_markdown(summary, paper, config.dataset, lambda cell: anchor(cell._asdict()))
   return Report(files, figure if drawn else None, said, beside_of(paper), linked)
 

@@ -127,7 +127,7 @@ class _Run:
       if self.job.keep_params and progress.step > self._resumed_at:
         self._save(metrics)
     if progress.ended.startswith("the loss"):
-      yield Said(f"{self._name()}: {progress.ended}; a lower learning_rate or a clip may help")
+      yield self._said(f"{progress.ended}; a lower learning_rate or a clip may help")
 
   def row(self) -> Row:
     """The run's row: with early stopping, for the parameters with the lowest validation loss."""
@@ -207,8 +207,8 @@ class _Run:
       found = {f"{split}_loss": _finite(tested.loss), f"{split}_accuracy": tested.accuracy}
       if self.values["patience"]:
         self._compare(number, tested.loss)
-      yield Said(
-        f"{self._name()}: epoch {number} of {self.values['epochs']}, training loss "
+      yield self._said(
+        f"epoch {number} of {self.values['epochs']}, training loss "
         f"{means['loss']:.4f}, {split} accuracy {tested.accuracy:.2f} %"
       )
     progress.curve.append(line)
@@ -254,8 +254,8 @@ class _Run:
       self._told_s = self.program.compiled_s
       yield Compiled(seconds)
 
-  def _name(self) -> str:
-    return ", ".join(f"{name} {value}" for name, value in self.point.axes().items())
+  def _said(self, line: str) -> Said:
+    return Said(line, (self.point,))
 
 
 def _finite(value: float) -> float | None:

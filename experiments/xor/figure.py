@@ -1,4 +1,4 @@
-"""Fig. 1: the boundaries of neurons that learned XOR, in the plane."""
+"""Fig. 1: the boundaries of neurons that learned XOR, the four points of (20)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -96,7 +96,8 @@ def _run(experiment, command, store, console, say, job):
     watch = experiment.watch(command.config) if experiment.watch else None
     for line in watch(_rows_found(sweep, store)) if watch else ():
       say(line)
-    failed = progress.show(launch.run(sweep, store, todo), todo, console, watch)
+    swept = list(command.settings[0].swept)
+    failed = progress.show(launch.run(sweep, store, todo), todo, console, watch, swept)
   except Exception:
     if new:  # so that the corrected command may use the same workdir, unless something has run
       experiments.release(sweep.workdir, made)

@@ -7,7 +7,7 @@ from qnn_jax.layers._linear import Linear
 
 
 class AffineLinear(Linear):
-  """z = x @ kernel + bias: `nnx.Linear` with the backward pass of the papers, (28) and (31).
+  """z = x @ kernel + bias, (66): `nnx.Linear` with the backward pass of the papers, (28) and (31).
 
   Args:
     in_features: n, at least 1.

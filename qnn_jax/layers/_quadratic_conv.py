@@ -12,7 +12,7 @@ from qnn_jax.layers._linear import NO_METADATA, ZEROS, Metadata, QuadraticParam,
 
 
 class QuadraticConv(Conv):
-  """z_k = b_k + w_k^T p + p^T Q_k p for every patch p of n = K c/g inputs, Q_k symmetric.
+  """(24) for patches: z_k = b_k + w_k^T p + p^T Q_k p for every patch p of n = K c/g inputs, Q_k symmetric.
 
   K is the number of positions in the window. Memory: a neuron has n(n+1)/2 numbers in Q, beside n in its
   kernel. For windows of 3 x 3 on 16 channels these are 10,440 beside 144; 32 neurons have 334,080 numbers

@@ -10,7 +10,7 @@ from qnn_jax.ops import _products
 
 
 class ReducedQuadraticConv(Conv):
-  """z_k = (w_k^T p + b_k)(u_k^T p + c_k) for every patch p: the product of two convolutions.
+  """(52) for patches: z_k = (w_k^T p + b_k)(u_k^T p + c_k) for every patch p, the product of two convolutions.
 
   Args:
     in_features: channels c, at least 1.

@@ -14,7 +14,7 @@ from qnn_jax.models import _layer
 class Classifier(nnx.Module):
   """Sigmoid hidden layers and a head: x [..., in_features] -> logits [..., classes].
 
-  This is the network of Section 6.2. The loss (`losses.sigmoid_cross_entropy`) applies the sigmoid of
+  This is the network of Section 6.2, whose quadratic layers are (23) and (24). The loss (`losses.sigmoid_cross_entropy`) applies the sigmoid of
   the outputs, so that the network returns logits.
 
   Args:

@@ -101,7 +101,7 @@ def quadratic_full(
 ) -> jax.Array:
   """z_k = b_k + w_k^T a + a^T Q_k a, with every Q_k a full symmetric matrix: the paper's form.
 
-  The gradient with respect to q is delta (x) M(a) of (37). It is the derivative when both halves of Q
+  The gradient with respect to q is delta (x) M(a) of (37), with the matrix M of (33) to (35). It is the derivative when both halves of Q
   change together: off the diagonal it is twice what autodiff of the same expression gives. So this op
   has no derivative="autodiff"; for forward mode use `quadratic`, with q in packed storage (`pack`).
 

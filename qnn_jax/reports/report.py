@@ -19,6 +19,9 @@ if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 
+_END_OF_PNG = b"IEND\xaeB`\x82"
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
   """The report on the rows of one configuration.
@@ -71,7 +74,7 @@ def write(
   drawn = [section for section in sections if section.report.figure]
   if drawn:
     path = workdir / f"{name}.png"
-    if anew or not _is_made_of(path, made_of):
+    if anew or not is_made_of(path, made_of, end=_END_OF_PNG):
       # Imported here, because matplotlib takes half a second, which workers and reruns can save.
       from qnn_jax.reports import figures
 
@@ -79,7 +82,9 @@ def write(
       try:
         figures.save(parts, path, made_of=made_of)
       except OSError:
-        if not _is_made_of(path, made_of):  # on a read-only disk it may be there already
+        if not is_made_of(
+          path, made_of, end=_END_OF_PNG
+        ):  # on a read-only disk it may be there already
           raise
     written.append(path.name)
   return written
@@ -107,13 +112,13 @@ def results_csv(
   return csv_text([names, *([_cell(row.get(name)) for name in names] for row in rows)])
 
 
-def _is_made_of(path, made_of):
-  """Whether the figure at `path` is complete and was made of this data."""
+def is_made_of(path: pathlib.Path, made_of: str, *, end: bytes) -> bool:
+  """Whether the file at `path` was made of this data, which its first lines tell, and is complete: it has this `end`."""
   try:
     data = path.read_bytes()
   except OSError:
     return False
-  return made_of.encode() in data[:1000] and data.endswith(b"IEND\xaeB`\x82")
+  return made_of.encode() in data[:2000] and data.endswith(end)
 
 
 def _joined(name, file, sections):

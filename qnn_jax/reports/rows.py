@@ -1,7 +1,8 @@
-"""Rows of plain values -> CSV and markdown, as reports have them."""
+"""Rows of plain values -> means, CSV and markdown, as reports have them."""
 
 import csv
 import io
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,14 @@ Value = str | int | float | None
 """A value in a table."""
 Row = dict[str, Any]
 """A line of a table: column -> `Value`."""
+
+
+def mean_of(values: Sequence[float]) -> float:
+  """The mean of at least one finite number, also of numbers whose sum overflows."""
+  try:
+    return statistics.fmean(values)
+  except OverflowError:
+    return statistics.mean(values)  # exact, and many times slower
 
 
 def csv_text(lines: Iterable[Iterable[object]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qnn_jax.reports.report import Report
-from qnn_jax.reports.rows import Row, csv_text, markdown_table
+from qnn_jax.reports.rows import Row, csv_text, markdown_table, mean_of
 
 
 def report(name: str, axes: Sequence[str], seed: str, rows: Sequence[Mapping[str, Any]]) -> Report:
@@ -40,7 +40,7 @@ def summarize(keys: Sequence[str], seed: str, rows: Sequence[Mapping[str, Any]])
     line |= {"runs": len(mine), "diverged": len(mine) - len(good)}
     for metric in numbers:
       found = [float(row[metric]) for row in good if row.get(metric) is not None]
-      line[metric] = statistics.fmean(found) if found else None
+      line[metric] = mean_of(found) if found else None
       line[f"{metric}_std"] = statistics.stdev(found) if len(found) > 1 else None
     lines.append(line)
   return lines

@@ -14,6 +14,9 @@ import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from qnn_jax.sweeps.configs import fields
+from qnn_jax.sweeps.settings import shown
+
 STATUSES = ("ok", "diverged", "stuck")
 """The possible statuses of a run."""
 
@@ -124,10 +127,9 @@ class Group:
   alone: bool = False
   title: str = ""
 
-  @property
-  def name(self) -> str:
-    """`title`, or a text made from the axes of its points and their number."""
-    return self.title or describe(self.points)
+  def name(self, swept: Sequence[str] = ()) -> str:
+    """`title`, or the values of the axes among its points; then the values of the `swept` fields."""
+    return "; ".join([self.title or describe(self.points), *_values_of(self.points, swept)])
 
 
 class Worked(NamedTuple):
@@ -144,13 +146,14 @@ class Compiled(NamedTuple):
 
 
 class Said(NamedTuple):
-  """An event of a group: a `line` to print, such as the progress of a long training."""
+  """An event of a group: a `line` to print after the values of these `points`: how far a long training is, say."""
 
   line: str
+  points: tuple[Point, ...] = ()
 
 
-def describe(points: Sequence[Point]) -> str:
-  """The values of the axes among the points, as text: 'model ann, qnn; seed 0 to 12'."""
+def describe(points: Sequence[Point], swept: Sequence[str] = ()) -> str:
+  """The values of the axes and of the `swept` fields among the points: 'model ann, qnn; seed 0 to 12; rate 0.1'."""
   parts = []
   for i, name in enumerate(points[0].names):
     values = list(dict.fromkeys(point.values[i] for point in points))
@@ -161,7 +164,17 @@ def describe(points: Sequence[Point]) -> str:
       parts.append(f"{len(values)} of {name}")
     else:
       parts.append(f"{name} {', '.join(map(str, values))}")
-  return "; ".join(parts)
+  return "; ".join([*parts, *_values_of(points, swept)])
+
+
+def _values_of(points, swept):
+  """A text for each of the `swept` fields, but not for an axis, which a point's fields do not have."""
+  every = [fields(of.values) for of in dict.fromkeys(point.fields for point in points)]
+  return [
+    f"{name} {', '.join(dict.fromkeys(shown(of[name]) for of in every if name in of))}"
+    for name in swept
+    if any(name in of for of in every)
+  ]
 
 
 def in_parts(items: Sequence, parts: int) -> list[tuple]:

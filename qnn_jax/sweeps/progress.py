@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from qnn_jax.sweeps import signals
 from qnn_jax.sweeps.launch import Event, Lost, Over, Plan, Waiting
-from qnn_jax.sweeps.points import Compiled, Group, Row, Said, Worked
+from qnn_jax.sweeps.points import Compiled, Group, Row, Said, Worked, describe
 from qnn_jax.sweeps.worker import Ended, Failed, Rows, Started
 
 Watch = Callable[[list[Row]], Iterable[str]]
@@ -24,14 +24,18 @@ def show(
   todo: Plan,
   console: Console,
   watch: Watch | None = None,
+  swept: Sequence[str] = (),
 ) -> list[Failed]:
-  """Prints the lines that `watch` returns for finished rows, and a bar below; if piped, a line each half minute.
+  """Prints the lines that `watch` returns for finished rows, and a bar below.
+
+  If piped, it prints a line each half minute instead of the bar.
 
   Args:
     events: from `launch.run`.
     todo: the plan that the events belong to.
     console: where to print.
     watch: finished rows -> lines to print; None prints none.
+    swept: the fields that the sweep varies, whose values tell its groups apart.
 
   Returns:
     The groups that failed.
@@ -52,8 +56,8 @@ def show(
           work.compiled(seconds / max(1, todo.workers))  # they compile side by side
         case Worked(cost, resumed):
           work.worked(cost, progress.tasks[task].elapsed or 0.0, resumed)
-        case Said(line):
-          say(line)
+        case Said(line, points):
+          say(f"{describe(points, swept)}: {line}" if points else line)
           continue
         case Rows(rows):
           for line in watch(rows) if watch else ():
@@ -66,17 +70,16 @@ def show(
         case Failed(group, why):
           failed.append(event)
           work.end(group)
-          say(f"failed: {group.name}: {why}")
+          say(f"failed: {group.name(swept)}: {why}")
         case Lost(who, why, group, again):
           work.lose(group)
-          at = f" at {group.name}" if group else ""
+          at = f" at {group.name(swept)}" if group else ""
           say(f"{who} {why}{at}" + ("; it is tried again" if again else ""))
         case Waiting(points):
           progress.update(task, description=f"waiting for others ({_points(points)})")
           continue
       fields = {"compile_s": work.compile_s, "not_working": work.not_working}
-      name = "running" if work.not_working is not None else "starting"
-      progress.update(task, description=name, completed=work.done, total=work.total, **fields)
+      progress.update(task, description=work.stage, completed=work.done, total=work.total, **fields)
     whole = work.total or 1
     progress.update(task, description="done", total=whole, completed=whole)
   return failed
@@ -92,6 +95,13 @@ class _Work:
     self._of: dict[Group, float] = {}
     self._tells: set[Group] = set()
     self._by_point: dict = {}
+
+  @property
+  def stage(self) -> str:
+    """What the sweep does now. A group reads its data and compiles its programs before its first work is done."""
+    if self.not_working is not None:
+      return "running"
+    return "compiling" if self._of else "starting"
 
   def start(self, group: Group):
     self._of[group] = 0.0

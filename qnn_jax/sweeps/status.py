@@ -14,7 +14,6 @@ from qnn_jax.sweeps.configs import fields
 from qnn_jax.sweeps.leases import Leases, unit_name
 from qnn_jax.sweeps.plan import Plan, Sweep, is_done, owed, workers_of
 from qnn_jax.sweeps.points import Compiled, Group, Point, Worked
-from qnn_jax.sweeps.settings import shown
 from qnn_jax.sweeps.store import Store
 from qnn_jax.sweeps.worker import Failed, Started, run_group
 
@@ -109,21 +108,9 @@ def list_lines(found: list[State]) -> list[str]:
 
 def _names(groups):
   """The groups' names, with the values of the fields in which they differ: those of a sweep."""
-  values = [[fields(p.fields.values) for p in _one_each(group.points)] for group in groups]
-  every = [of_point for of_group in values for of_point in of_group]
+  every = [fields(of.values) for of in dict.fromkeys(p.fields for g in groups for p in g.points)]
   swept = [k for k in (every[0] if every else ()) if any(v.get(k) != every[0][k] for v in every)]
-  names = []
-  for group, of_group in zip(groups, values):
-    parts = [
-      f"{k} {', '.join(map(str, dict.fromkeys(shown(v.get(k)) for v in of_group)))}" for k in swept
-    ]
-    names.append("; ".join([group.name, *parts]))
-  return names
-
-
-def _one_each(points):
-  """One point for each `Fields` among the points."""
-  return {point.fields: point for point in points}.values()
+  return [group.name(swept) for group in groups]
 
 
 def nothing_to_retry(sweep: Sweep) -> str:

@@ -1,5 +1,6 @@
 """DIR/report.html: what is on it, that it is valid, escaped and of itself alone, and when it is written."""
 
+import dataclasses
 import json
 import math
 import re
@@ -22,6 +23,7 @@ from qnn_jax.reports import figures
 from qnn_jax.reports import page as pages
 from qnn_jax.reports.page import anchor, looks
 from qnn_jax.reports.page._text import decimals, duration, number
+from qnn_jax.reports.report import Report
 from qnn_jax.sweeps import failures
 
 
@@ -268,6 +270,31 @@ def test_a_sweep_of_failures_alone_has_a_page(tmp_path):
   name = experiments.write_failures(report_pages.EXPERIMENT, settings, store, tmp_path)
   text = (tmp_path / name).read_text("utf-8")
   assert "it &lt;b&gt;broke&lt;/b&gt;" in text and "No run is finished" in text
+
+
+def _broken(config, rows):
+  raise ValueError("the report is broken")
+
+
+def _broken_figure(config, rows):
+  return Report({"toy.md": "# Toy\n"}, figure=lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+  "report, error", [(_broken, ValueError), (_broken_figure, ZeroDivisionError)]
+)
+def test_a_report_that_raises_leaves_the_runs_readable(tmp_path, report, error):
+  experiment = dataclasses.replace(report_pages.EXPERIMENT, report=report)
+  (tmp_path / "toy.md").write_text("of an earlier command\n")
+  with pytest.raises(error) as raised:
+    make(tmp_path, experiment=experiment, models=("a",), seeds=3)
+  assert "results.csv" in raised.value.__notes__[0]
+  assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
+  text = (tmp_path / "report.html").read_text("utf-8")
+  assert "3 of 3 runs finished" in text and "No run is finished" not in text
+  assert ("The experiment's report failed" in text) == (report is _broken)
+  assert ((tmp_path / "toy.md").read_text() == "# Toy\n") == (report is _broken_figure)
+  assert write(tmp_path, models=("a",), seeds=3)  # with a mended report the workdir is as any other
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qnn_jax.reports.rows import markdown_table
+from qnn_jax.reports.rows import markdown_table, mean_of
 
 pytestmark = pytest.mark.fast
 
@@ -20,3 +20,10 @@ def test_markdown():
     "| - | 0.10 |",
     "| late | 0.00 |",
   ]
+
+
+@pytest.mark.parametrize(
+  "values, mean", [([1.0, 2.0, 4.5], 2.5), ([1e308, 1.5e308], 1.25e308), ([-1.5e308], -1.5e308)]
+)
+def test_the_mean_of_numbers_whose_sum_overflows(values, mean):
+  assert mean_of(values) == pytest.approx(mean, rel=1e-15)

@@ -9,7 +9,9 @@ from toy_tasks import points, sweep
 
 from qnn_jax.sweeps import launch, progress
 from qnn_jax.sweeps.launch import Lost
+from qnn_jax.sweeps.points import Fields, Group, Point, Said
 from qnn_jax.sweeps.store import Store
+from qnn_jax.sweeps.worker import Failed
 
 pytestmark = pytest.mark.fast
 
@@ -28,11 +30,27 @@ def test_a_log_has_lines_of_progress(tmp_path, monkeypatch):
   lines = shown(sweep(tmp_path / "run", points(sizes=(1,), seeds=8, kind="slow")), monkeypatch)
   told = [re.fullmatch(r"\d\d:\d\d:\d\d (.*) \((\d) of 8 runs\)", line) for line in lines[:-1]]
   assert all(told) and len(told) > 8
-  assert told[0].group(1) == "starting"
+  assert told[0].group(1) in ("starting", "compiling")
+  assert any(match.group(1) == "compiling" for match in told)
   assert any(re.fullmatch(r"\d+ % done, 0:0\d left", match.group(1)) for match in told)
   counts = [int(match.group(2)) for match in told]
   assert counts == sorted(counts) and counts[-1] > 4
   assert lines[-1].startswith("done")
+
+
+def test_lines_of_groups_name_the_swept_values(tmp_path):
+  of = [Fields({"rate": rate, "nested": {"kind": "a"}}) for rate in (0.1, 0.01)]
+  groups = [Group((Point(each, ("head", "seed"), ("qnn", 0)),), title="a title") for each in of]
+  events = [launch.Started(groups[0]), Said("half way", groups[0].points), Said("a line")]
+  events += [Failed(groups[1], "ValueError: no"), Lost("worker 0", "died", groups[0], False)]
+  log, swept = io.StringIO(), ("rate", "head", "nested.kind")
+  progress.show(iter(events), launch.Plan(groups, 1), Console(file=log, width=200), swept=swept)
+  assert log.getvalue().splitlines()[:4] == [
+    "head qnn; seed 0; rate 0.1; nested.kind a: half way",
+    "a line",
+    "failed: a title; rate 0.01; nested.kind a: ValueError: no",
+    "worker 0 died at a title; rate 0.1; nested.kind a",
+  ]
 
 
 def test_a_sweep_that_is_over_soon_has_none(tmp_path, monkeypatch):

@@ -75,7 +75,9 @@ def _facts(data):
   if data.failures:
     bad.append(f"{count(len(data.failures), 'group')} failed")
   if data.work:
-    facts.append(f"{duration(sum(w.seconds for w in data.work))} of computing")
+    facts.append(
+      f"{duration(sum(w.seconds for w in data.work))} of computing, summed over processes"
+    )
     facts.append(f"last run finished {moment(max(w.finished for w in data.work))} UTC")
   items = [f"<li>{escape(fact)}</li>" for fact in facts]
   items[1:1] = [f'<li class=bad><a href="#faults">{escape(fact)}</a></li>' for fact in bad]
@@ -121,7 +123,8 @@ def _results(data):
         shown = f"<details><summary>{summary}</summary>\n{shown}</details>"
       parts.append(f"<div class=text>{shown}</div>")
     if not section.texts:
-      parts.append("<p>No run is finished.</p>")
+      failed = "The experiment's report failed; the command that wrote this page said why."
+      parts.append(f"<p>{failed if section.runs.rows else 'No run is finished.'}</p>")
     parts.append(f'<h{level} id="{prefix}runs">Runs</h{level}>')
     parts.append(runs_table(section.runs, f"{label}: runs", prefix))
     content = "\n".join(parts)

@@ -8,6 +8,7 @@ from typing import Any
 
 from qnn_jax.reports.page._data import Cell, Runs
 from qnn_jax.reports.page._text import NONE, anchor, decimals, escape, number, scrolling
+from qnn_jax.reports.rows import mean_of
 
 MOST_CELLS = 5_000
 MOST_RUNS = 50_000
@@ -222,7 +223,7 @@ def _places_of_runs(values):
 def _statistics(values):
   if not values:
     return dict.fromkeys(("value", "mean", "std", "min", "max"))
-  mean = statistics.fmean(values)
+  mean = mean_of(values)
   std = statistics.stdev(values) if len(values) > 1 else None
   return {"value": values[0], "mean": mean, "std": std, "min": min(values), "max": max(values)}
 
