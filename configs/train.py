@@ -4,7 +4,7 @@ Source: none; the paper proposes quadratic final layers for CNNs, and this is wh
 
   python -m experiments.train                                    a CNN on 5,000 images of MNIST, 3 epochs
   python -m experiments.train --config.head=qnn --workdir=results/train-qnn          another head
-  python -m experiments.train --sweep.head=ann,qnn,rpqnn,heavy,lowrank --workdir=results/heads
+  python -m experiments.train --sweep.head=ann,qnn,rpqnn,heavy,lowrank --workdir=results/heads-tried
   python -m experiments.train --config=configs/train.py:digits   8 x 8 digits, an MLP
   python -m experiments.train --config=configs/train.py:smoke    seconds, to see that it runs
 
@@ -15,6 +15,7 @@ To write a config of your own, start from the values of this file and change som
   def get_config(preset=""):
     config = train.get_config()
     config.dataset, config.data_dir, config.resize = "tf_flowers", "/data/tfds", (64, 64)
+    config.train_size = 0  # all images, instead of 5,000
     return config
 
 The names that you can use: networks mlp and cnn; the heads and kinds of layers of `qnn_jax.heads`; the optimisers
