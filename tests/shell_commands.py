@@ -99,6 +99,8 @@ def _check_make(words, monkeypatch):
   assert targets and set(targets) <= TARGETS, words
   for variable, _, value in (word.partition("=") for word in words if "=" in word):
     assert re.search(rf"\b{variable}\b", MAKEFILE), variable
+    # make's shell reads the value once more: what was quoted for the first shell only is bare there.
+    assert commands(value) in ([], [shlex.split(value)]), value
     if variable == "ARGS" and (ROOT / "experiments" / targets[0]).is_dir():
       assert parse(targets[0], shlex.split(value), monkeypatch)[1] == []
     elif variable == "ARGS" and "/" in value and not value.startswith("-"):

@@ -42,6 +42,7 @@ def test_commands_of_every_sort_are_shown(monkeypatch):
   [
     "make nonesuch",
     "make train ARGS=--config.nonesuch=1",
+    """make table4 ARGS="--config.models=('ann','qnn')" """,
     "python -m experiments.nonesuch",
     "python -m experiments.xor --nonesuch=1",
     "python -m experiments.xor --config=configs/xor.py:smoke --config.nonesuch=1",

@@ -113,7 +113,13 @@ def results_csv(
 
 
 def is_made_of(path: pathlib.Path, made_of: str, *, end: bytes) -> bool:
-  """Whether the file at `path` was made of this data, which its first lines tell, and is complete: it has this `end`."""
+  """Whether a file was made of certain data, and is complete.
+
+  Args:
+    path: the file.
+    made_of: the text that stands for the data; the file has it near its beginning.
+    end: the last bytes of a complete file.
+  """
   try:
     data = path.read_bytes()
   except OSError:

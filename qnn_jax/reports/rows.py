@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def mean_of(values: Sequence[float]) -> float:
-  """The mean of at least one finite number, also of numbers whose sum overflows."""
+  """The mean of `values`, at least one finite number; their sum may overflow."""
   try:
     return statistics.fmean(values)
   except OverflowError:
