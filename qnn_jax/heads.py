@@ -59,13 +59,17 @@ def as_drawn(init: Initializer) -> Initializer:
 
 
 _HEADS: dict[str, Head] = {}
+_of_library: set[str] = set()  # their names
 
 
 def register(head: Head) -> None:
   """Makes the `head` known by its name everywhere that a head is chosen.
 
+  Registering a name again replaces your head, as when a cell of a notebook is run again. The library's
+  own heads cannot be replaced.
+
   Raises:
-    InputError: the name or the title is taken or missing; the name has a colon; the colour is not
+    InputError: the name or the title is another head's, or missing; the name has a colon; the colour is not
       '#rrggbb'; the layer or the convolution is not an nnx class; or `starts` does not have a function
       for each of the layer's `..._init` arguments.
   """
@@ -93,7 +97,8 @@ def register(head: Head) -> None:
       f"None, not {head.conv!r}"
     )
   for other in _HEADS.values():
-    if head.name == other.name or head.title == other.title:
+    own = other.name not in _of_library and other.name == head.name
+    if not own and (head.name == other.name or head.title == other.title):
       raise InputError(
         f"a head '{other.name}' with the title '{other.title}' is registered already: {other.layer}"
       )
@@ -229,3 +234,4 @@ register(
     conv=layers.LowRankQuadraticConv,
   )
 )
+_of_library.update(_HEADS)

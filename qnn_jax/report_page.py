@@ -121,7 +121,9 @@ def _section(task, columns, part, points, store):
   main = f"{task.name}.md"
   if main in texts:  # first
     texts = {main: ""} | texts | {main: section.report.linked or texts[main]}
-  return pages.Section(section.title, texts, runs)
+  plain = (bool, int, float, str, type(None))
+  values = {k: v if isinstance(v, plain) else shown(v) for k, v in setting.swept.items()}
+  return pages.Section(section.title, texts, runs, values=values)
 
 
 def _seed(task):

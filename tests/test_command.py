@@ -146,7 +146,7 @@ def mistakes(folder):
       [within, "--config.slopes=(True,)"],
       "slopes must be numbers, such as (1.0, 2.0), got (True,)",
     ),
-    "field": ([within, "--config.slops=3"], "has no field 'slops'"),
+    "field": ([within, "--config.slops=3"], "has no field 'slops'; did you mean 'slopes'?"),
     "type": ([within, "--config.seeds=2.5"], "--config.seeds=2.5"),
     "swept field": ([within, "--sweep.rate=1"], "has no field 'rate' to sweep; it has epochs,"),
     "swept type": ([within, "--sweep.epochs=1.5"], "epochs must be a whole number, as 20, got 1.5"),

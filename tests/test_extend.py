@@ -16,11 +16,13 @@ PAGE = (ROOT / "docs" / "extend.md").read_text("utf-8")
 @pytest.fixture
 def saved(tmp_path):
   """A folder with the files of the page: the blocks that begin with a file's name."""
-  blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+  blocks = re.findall(
+    r"^```py(?:thon)?\n# (\S+\.py)\b.*?\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+  )
   for name, text in blocks:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
-  assert [name for name, _ in blocks] == ["mine.py", "slope.py", "configs/slope.py"]
+  assert [name for name, _ in blocks] == ["mine.py", "mytrain.py", "slope.py", "configs/slope.py"]
   return tmp_path
 
 
@@ -54,3 +56,11 @@ def test_the_head_has_its_place_in_table_4(saved):
   """That such a head trains there: test_table4_command.py."""
   said = command(saved, "-m", "experiments.table4", "--config=mine.py:smoke", "--list")
   assert "runs: 0 of 24 done" in said, said  # 2 models, 2 sizes, 2 epochs, 3 seeds
+
+
+def test_the_head_trains_in_a_cnn(saved):
+  small = "--config.train_size=64", "--config.epochs=1", "--config.dataset=digits"
+  command(saved, "-m", "experiments.train", "--config=mytrain.py", *small)
+  assert [(row["head"], row["status"]) for row in rows(saved / "results" / "train")] == [
+    ("cubic", "ok")
+  ]

@@ -94,6 +94,16 @@ def test_a_size_behind_the_name_is_the_layer_s(registry):
   assert len(set(styles.values())) == len(styles) and styles["lowrank"] == ("#56B4E9", "P")
 
 
+def test_a_name_registered_again_replaces_the_head(registry):
+  heads.register(SHIFTED)
+  heads.register(dataclasses.replace(SHIFTED, colour="#123456"))
+  assert heads.get("shifted").colour == "#123456" and heads.names().count("shifted") == 1
+  with pytest.raises(
+    InputError, match="^a head 'shifted' with the title '.*' is registered already"
+  ):
+    heads.register(dataclasses.replace(SHIFTED, name="another"))
+
+
 @pytest.mark.parametrize("size", ["", "0", "-1", "08", "2.5", "many", "4:4", " 4", "+4", "\u0664"])
 def test_a_size_that_is_none_is_refused(size):
   name = f"lowrank:{size}"

@@ -18,6 +18,7 @@ from qnn_jax.models import _build
 
 # Code that no test can run is marked ```py; here is why, page by page.
 NOT_RUN = {
+  "docs/extend.md": "it imports a file that the reader has saved; tests/test_extend.py has it run",
   "docs/sweeps.md": "it loads a network from a finished sweep",
   "docs/train.md": "it is a config of the reader's own; tests/experiments/train has such files run",
 }

@@ -76,20 +76,21 @@ class _Table:
     }
     self.seeds = sorted({seed for _, seed in self.accuracy})
     self.of_cell: dict[Cell, list[float]] = collections.defaultdict(list)
-    for (cell, _), value in self.accuracy.items():
+    self._seeds: dict[Cell, set[int]] = collections.defaultdict(set)
+    for (cell, seed), value in self.accuracy.items():
       self.of_cell[cell].append(value)
+      self._seeds[cell].add(seed)
     self.paper = paper
-    ours = {cell for cell, _ in self.accuracy}
-    models = ("ann", "qnn", "rpqnn")
-    self.rows = [
-      row
-      for row in rows_of(ours)
-      if all(Cell(*row, model) in ours and Cell(*row, model) in paper for model in models)
-    ]
 
-  def where(self, **fields) -> list[Row]:
-    """The rows with these values."""
-    return [row for row in self.rows if all(getattr(row, k) == v for k, v in fields.items())]
+  def where(self, *models: str, **fields) -> list[Row]:
+    """The rows of ours and the paper's with these values, in which these models have a seed in common."""
+    return [
+      row
+      for row in rows_of(self.of_cell)
+      if all(getattr(row, k) == v for k, v in fields.items())
+      and all(Cell(*row, model) in self.paper for model in models)
+      and set.intersection(*(self._seeds.get(Cell(*row, model), set()) for model in models))
+    ]
 
   def differences(self, rows: Sequence[Row], model, other) -> list[float]:
     """model - other, each seed's mean over the rows; seeds that lack a run are left out."""
@@ -136,7 +137,7 @@ def _outperforms(table):
       f"{heads.title(model)} significantly outperforms ANN where data, epochs and hidden neurons are few: "
       f"{heads.title(model)} less ANN at 600/5/10"
     )
-    rows = table.where(train_size=600, epochs=5, hidden=10)
+    rows = table.where(model, "ann", train_size=600, epochs=5, hidden=10)
     differences = table.differences(rows, model, "ann") if rows else []
     if not differences:
       yield _missing(text)
@@ -148,10 +149,11 @@ def _outperforms(table):
 
 def _wins(table):
   text = "QNN is the better network everywhere in the table: rows in which QNN is above ANN"
-  if not table.rows:
+  rows = table.where("qnn", "ann")
+  if not rows:
     return _missing(text)
-  theirs = sum(table.of_paper([row], "qnn", "ann") > 0 for row in table.rows)
-  found = [interval(table.differences([row], "qnn", "ann")) for row in table.rows]
+  theirs = sum(table.of_paper([row], "qnn", "ann") > 0 for row in rows)
+  found = [interval(table.differences([row], "qnn", "ann")) for row in rows]
   above = sum(one.mean > 0 for one in found)
   sure = sum(one.low is not None and one.low > 0 for one in found)
   ours = f"{above} of {len(found)}, beyond the 95 % interval in {sure}"
@@ -167,11 +169,11 @@ def _gap_closes(table):
     ("train_size", "training samples"), ("epochs", "epochs"), ("hidden", "hidden neurons"),
   ):  # fmt: skip
     text = f"The gap of QNN over ANN closes with {name}"
-    values = sorted({getattr(row, field) for row in table.rows})
+    values = sorted({getattr(row, field) for row in table.where("qnn", "ann")})
     if len(values) < 2:
       yield _missing(text)
       continue
-    low, high = table.where(**{field: values[0]}), table.where(**{field: values[-1]})
+    low, high = (table.where("qnn", "ann", **{field: values[end]}) for end in (0, -1))
     text += f": the mean gap at {values[0]:,} less that at {values[-1]:,}"
     # Seed by seed, so that the effect of a seed that is common to both ends cancels.
     both = {
@@ -200,12 +202,13 @@ def _gaps(table, seed, rows: Sequence[Row]):
 
 def _reduced_is_near(table):
   """'almost the same performance benefits as QNNs': RPQNN's share of QNN's gain over ANN."""
-  for size in sorted({row.train_size for row in table.rows}) or (None,):
+  models = "ann", "qnn", "rpqnn"
+  for size in sorted({row.train_size for row in table.where(*models)}) or (None,):
     text = "RPQNN has almost the same benefits as QNN: its share of QNN's gain over ANN"
     if size is None:
       yield _missing(text)
       continue
-    rows = table.where(train_size=size)
+    rows = table.where(*models, train_size=size)
     text += f", {size:,} samples (holds from 80 %, in part from 20 %)"
     gain = statistics.fmean(table.differences(rows, "qnn", "ann") or [0.0])
     part = statistics.fmean(table.differences(rows, "rpqnn", "ann") or [0.0])
@@ -221,11 +224,11 @@ def _reduced_is_near(table):
 def _fewer_hidden(table: _Table):
   """'can significantly reduce the number of hidden layer neurons'."""
   text = "Quadratic output neurons save hidden ones: QNN with 20 is above ANN with 30"
-  blocks = sorted({(row.train_size, row.epochs) for row in table.rows})
+  high = [(row.train_size, row.epochs) for row in table.where("ann", hidden=30)]
   pairs = [
-    (Cell(*block, 20, "qnn"), Cell(*block, 30, "ann"))
-    for block in blocks
-    if Row(*block, 20) in table.rows and Row(*block, 30) in table.rows
+    (Cell(*row, "qnn"), Cell(row.train_size, row.epochs, 30, "ann"))
+    for row in table.where("qnn", hidden=20)
+    if (row.train_size, row.epochs) in high
   ]
   if not pairs:
     return _missing(text)

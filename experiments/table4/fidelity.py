@@ -75,7 +75,7 @@ def fidelity_line(result: Fidelity) -> str:
 
 def _order_part(result: Fidelity) -> str:
   if not result.rows:
-    return "no row has all three models yet"
+    return "no row has all three of the paper's models"
   kept = f"the paper's order of the three models kept in {result.rows_kept} of "
   kept += _count(result.rows, "row")
   if not result.wide_rows:

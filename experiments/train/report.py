@@ -75,14 +75,14 @@ def draw(config: ml_collections.ConfigDict, rows: Sequence[RunRow]) -> Figure:
         ax.plot(
           at,
           [values[i - 1] for i in at],
-          dash,
+          dash if len(at) > 1 else "o",
           color=colour,
           linewidth=1.2,
           markersize=3,
           alpha=0.8,
         )
       ax.set_xlabel("epoch")
-      ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+      ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
   if good:
     _draw_confusion(figure, axes[2], good)
   handles = [

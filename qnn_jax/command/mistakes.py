@@ -1,7 +1,9 @@
 """Errors that end a command with one sentence and no traceback."""
 
+import difflib
 import re
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -9,7 +11,13 @@ from qnn_jax.errors import InputError, WorkerDied, out_of_memory
 
 
 class in_one_sentence:
-  """Ends the program with one sentence if an error is raised that is not a bug."""
+  """Ends the program with one sentence if an error is raised that is not a bug.
+
+  Attributes:
+    fields: the fields of the configuration by their dotted names, as soon as they are known.
+  """
+
+  fields: Sequence[str] = ()
 
   def __enter__(self):
     return self
@@ -28,11 +36,17 @@ class in_one_sentence:
       error = error.args[0]
     if isinstance(error, (AttributeError, KeyError)):
       key = str(error.args[0] if error.args else "").partition("\n")[0].strip("\"'")
-      sys.exit(f"error: the configuration has no field '{key}'; see the config file for its fields")
+      sys.exit(f"error: the configuration has no field '{key}'; {self._instead_of(key)}")
     if isinstance(error, (TypeError, ValueError)):
       why = " ".join(str(error).split())
       sys.exit(f"error: {why}; see the config file for the fields and their types")
     return False
+
+  def _instead_of(self, key):
+    names = {field.rpartition(".")[2] for field in self.fields}
+    if near := difflib.get_close_matches(key, names, n=1, cutoff=0.7):
+      return f"did you mean '{near[0]}'?"
+    return f"it has {', '.join(sorted(self.fields))}"
 
 
 def sentence_of(error: BaseException | None) -> str | None:

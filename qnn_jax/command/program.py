@@ -33,10 +33,11 @@ def _main(experiment):
   cluster.remember(sys.argv[1:])
   swept: dict[str, str] = {}
   named, arguments = "", sys.argv
-  with in_one_sentence():
+  with in_one_sentence() as sentence:
     arguments, swept = settings.take_flags(sys.argv)
     arguments, named = flags.take_config(arguments, str(experiment.config_file))
     config = configs.load(named, experiment.config_file)
+    sentence.fields = list(configs.fields(config))
     if experiment.config_file.is_file():
       configs.check_types(config, configs.load(str(experiment.config_file), experiment.config_file))
     like = ml_collections.ConfigDict(config.to_dict())

@@ -68,7 +68,9 @@ def head(name: str, value: str) -> None:
   try:
     heads.get(value)
   except InputError as error:
-    raise InputError(f"{name}: {error}") from None
+    known = str(value).partition(":")[0] in heads.names()
+    hint = "" if known else "; a head of your own is known if --config=FILE registers it"
+    raise InputError(f"{name}: {error}{hint}") from None
 
 
 def memory(bytes_needed: float, what: str) -> None:

@@ -98,13 +98,14 @@ def _load(path: pathlib.Path) -> ModuleType:
       f"{path} is no Python file; a configuration is FILE.py, or a run's config.json"
     )
   module = importlib.util.module_from_spec(spec)
-  # A config may import its neighbours, as `configs.table4`, from wherever the command is given.
-  root = str(path.resolve().parent.parent)
-  sys.path.append(root)
+  # A config may import its neighbours, as `table4` or `configs.table4`, from wherever the command is given.
+  folders = [str(folder) for folder in path.resolve().parents[:2]]
+  sys.path += folders
   try:
     _in_one_sentence(functools.partial(spec.loader.exec_module, module), path)
   finally:
-    sys.path.remove(root)
+    for folder in folders:  # the last, since it may have been there before
+      del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
   return module
 
 

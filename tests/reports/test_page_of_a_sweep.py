@@ -138,9 +138,10 @@ def test_a_sweep_has_a_section_for_each_setting(texts, workdirs):
   document = parsed(texts["swept"])
   assert words(document.find(".//h1")) == "toy, by scale"
   titles = [words(h) for h in document.iter("h2")]
-  assert titles[:2] == ["scale = 0.5", "scale = 1.5"]
-  means = [lines_of(table)[0][2] for table in document.findall(".//table[@class='runs']")]
-  assert means == ["6.00", "16.00"]
+  assert titles[:3] == ["All settings", "scale = 0.5", "scale = 1.5"]
+  every, *tables = map(lines_of, document.findall(".//table[@class='runs']"))
+  assert [table[0][2] for table in tables] == ["6.00", "16.00"]
+  assert every == [[f"{s}", *line] for s, table in zip((0.5, 1.5), tables) for line in table]
   assert len(list(document.iter("img"))) == 2
   config = {words(tr[0]): words(tr[1]) for tr in document.iter("tr") if len(tr) == 2}
   assert config["scale"] == "0.5 | 1.5" and config["seeds"] == "3"

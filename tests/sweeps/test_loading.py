@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import ml_collections
 import pytest
@@ -59,6 +60,11 @@ def test_a_config_may_import_its_neighbours(file):
     "def get_config():\n  config = base()\n  config.seeds = 2\n  return config\n"
   )
   assert load(file.parent / "other.py").seeds == 2
+  before = list(sys.path)
+  (file.parent / "a_neighbour.py").write_text(CONFIG)
+  (file.parent / "third.py").write_text("from a_neighbour import get_config\n")
+  assert load(file.parent / "third.py").epochs == 5
+  assert sys.path == before
 
 
 @pytest.mark.parametrize(

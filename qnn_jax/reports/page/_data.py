@@ -38,12 +38,31 @@ class Section:
     texts: file name -> markdown; the first is the main one.
     runs: all runs of the setting.
     figure: PNG, or None if there is none.
+    values: the swept fields with their values.
   """
 
   title: str
   texts: Mapping[str, str]
   runs: Runs
   figure: bytes | None = None
+  values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def together(sections: Sequence[Section]) -> Runs:
+  """The runs of all settings of a sweep, with the swept fields in front of the other columns that identify a cell."""
+  first = sections[0].runs
+  swept = [name for name in sections[0].values if name not in first.keys]
+  rows: list[Mapping[str, Any]] = []
+  missing: dict[Cell, int] = {}
+  beside: dict[Cell, Mapping[str, float]] = {}
+  for section in sections:
+    values = {name: section.values[name] for name in swept}
+    before = tuple(values.values())
+    rows += [{**row, **values} for row in section.runs.rows]
+    missing |= {(*before, *cell): count for cell, count in section.runs.missing.items()}
+    beside |= {(*before, *cell): theirs for cell, theirs in section.runs.beside.items()}
+  metrics = dict.fromkeys(name for section in sections for name in section.runs.metrics)
+  return Runs((*swept, *first.keys), first.seed, tuple(metrics), rows, missing, beside)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import importlib.resources
 import string
 from collections.abc import Sequence
 
-from qnn_jax.reports.page._data import Failure, Machine, Page, Section, Work
+from qnn_jax.reports.page._data import Failure, Machine, Page, Runs, Section, Work, together
 from qnn_jax.reports.page._runs import runs_table
 from qnn_jax.reports.page._text import (
   NONE,
@@ -22,6 +22,8 @@ from qnn_jax.reports.page._text import (
 
 MOST_WORK = 1_000
 """Records whose times are listed one by one."""
+MOST_COMPARED, MOST_RUNS_COMPARED = 100, 1_000
+"""Cells and runs in the table of all settings; with more, one table is no comparison."""
 
 
 @functools.cache
@@ -41,7 +43,14 @@ def page(data: Page, made_of: str = "") -> str:
     made_of: a text that stands for the data. The file keeps it, so that a later run can compare it.
   """
   frame, style, script = looks()
-  body = [*_results(data), _faults(data), _config(data), _where(data), _times(data)]
+  body = [
+    _comparison(data),
+    *_results(data),
+    _faults(data),
+    _config(data),
+    _where(data),
+    _times(data),
+  ]
   return string.Template(frame).substitute(
     title=escape(_title(data)),
     name=escape(data.name),
@@ -86,11 +95,30 @@ def _facts(data):
 
 def _navigation(data):
   links = [("results", "Results")] if not data.swept else []
+  links += [("comparison", "All settings")] if _compared(data) else []
   links += [(f"setting-{i}", s.title) for i, s in enumerate(data.sections) if data.swept]
   links += [("runs", "Runs")] if not data.swept else []
   links += [("faults", "What went wrong"), ("config", "Configuration"), ("machines", "Machines")]
   links += [("times", "Times")] if data.work else []
   return "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links)
+
+
+def _compared(data: Page) -> Runs | None:
+  """The runs of all settings of a sweep for one table, if that is small enough to be read."""
+  if len(data.sections) < 2:
+    return None
+  runs = together(data.sections)
+  cells = {tuple(row[key] for key in runs.keys) for row in runs.rows} | set(runs.missing)
+  small = len(cells) <= MOST_COMPARED and len(runs.rows) <= MOST_RUNS_COMPARED
+  return runs if small else None
+
+
+def _comparison(data: Page) -> str:
+  runs = _compared(data)
+  if runs is None:
+    return ""
+  table = runs_table(runs, f"{data.name}: all settings", "all-")
+  return _section("comparison", "All settings", table)
 
 
 def _results(data):
@@ -106,7 +134,7 @@ def _results(data):
       parts.append('<h2 id="results">Results</h2>')
     if section.figure:
       source = f"data:image/png;base64,{base64.b64encode(section.figure).decode()}"
-      alt = f"Figure: {title_of(_main(section)) or label}. The tables below have its numbers."
+      alt = f"Figure: {title_of(_main(section)) or label}. The table of runs below has the results."
       size = _size(section.figure)
       parts.append(f'<figure><img src="{source}" {size} alt="{escape(alt)}"></figure>')
     for place, (file, text) in enumerate(section.texts.items()):
@@ -177,7 +205,8 @@ def _config(data: Page) -> str:
   text = (
     "<p>Every field of the resolved configuration. "
     + ("Fields that were swept list their values. " if data.swept else "")
-    + "<code>--config=DIR/config.json</code> repeats it.</p>"
+    + "<code>--config=DIR/config.json</code> repeats it"
+    + (", with the same <code>--sweep</code> flags.</p>" if data.swept else ".</p>")
   )
   return _section(
     "config", "Configuration", text + table(["field", "value"], lines, "Configuration")

@@ -60,6 +60,22 @@ def test_a_seed_that_lacks_a_run_is_left_out(paper, make_runs):
   )
 
 
+def test_a_claim_needs_only_the_models_that_it_is_about(paper, make_runs):
+  whole = make_runs(scatter=0.01)
+  without = [run for run in whole if run.model != "rpqnn"]
+  of = lambda runs: {claim.text: claim for claim in judged(runs, paper)}
+  every, found = of(whole), of(without)
+  about = [text for text in found if "RPQNN" not in text]
+  assert len(about) == 8 and all(found[text] == every[text] for text in about)
+  assert verdicts(without, paper, "RPQNN has almost") == ["not in these runs"]
+
+
+def test_models_without_a_seed_in_common_are_not_compared(paper, make_runs):
+  runs = [run for run in make_runs(seeds=4) if (run.model == "ann") == (run.seed < 2)]
+  assert set(verdicts(runs, paper, "QNN")) == {"not in these runs"}
+  assert set(verdicts(runs, paper, "Quadratic output")) == {"holds in part: in 11 of 12"}
+
+
 @pytest.mark.parametrize("part", ([], [Run("ann", 600, 5, 10, 0, 50.0)]))
 def test_what_is_not_there_is_said(paper, part):
   found = judged(part, paper)

@@ -32,7 +32,7 @@ def test_root_mean_square_by_hand_over_common_cells_only():
   assert result.rows == 0
   assert fidelity_line(result) == (
     "fidelity: 2.16 points root-mean-square from the paper's means over 3 cells; "
-    "no row has all three models yet"
+    "no row has all three of the paper's models"
   )
 
 

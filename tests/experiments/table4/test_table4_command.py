@@ -195,7 +195,10 @@ def mistakes(folder):
       "train_sizes holds 70000, but the data set has 60000 training samples",
     ),
     "preset": ([within, "--config=configs/table4.py:tiny"], "unknown preset 'tiny'"),
-    "key": ([within, "--config.hiden=(3,)"], "the configuration has no field 'hiden'"),
+    "key": (
+      [within, "--config.hiden=(3,)"],
+      "the configuration has no field 'hiden'; did you mean 'hidden'?",
+    ),
     "file": ([within, "--config=configs/nowhere.py"], "no configuration file 'configs/nowhere.py'"),
     "type": ([within, "--config.seeds=many"], "--config.seeds=many"),
     "fraction": ([within, "--config.seeds=2.5"], "--config.seeds=2.5"),
