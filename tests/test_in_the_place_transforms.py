@@ -10,6 +10,7 @@ from flax import nnx
 from in_the_place import SIZES, close, each_of_ours, every_layer, inputs, make, random
 
 
+@pytest.mark.usefixtures("as_users_compile")
 @every_layer
 @pytest.mark.parametrize("n, m", SIZES)
 def test_jit_vmap_scan_and_remat(layer, n, m):

@@ -12,7 +12,7 @@ import pytest
 from absl import logging
 from odd_task import CONFIG, EXPERIMENT, RAN, TASK
 
-from qnn_jax import experiment as experiments
+from qnn_jax.errors import InputError
 from qnn_jax.experiment import Experiment
 from qnn_jax.sweeps import damage, launch, status
 from qnn_jax.sweeps.points import Row
@@ -292,5 +292,5 @@ def test_without_its_configuration_a_workdir_passes_for_no_other_s(finished, tmp
   assert in_process.files(workdir).keys() == before.keys()
   assert any("are not asked for here" in told and "rate" in told for told in warnings)
   # The first one's, asked for again, is refused; its records are as they were.
-  with pytest.raises(experiments.InputError, match="rate = 0.25 there, 0.5 here"):
+  with pytest.raises(InputError, match="rate = 0.25 there, 0.5 here"):
     in_process.run(EXPERIMENT, CONFIG, workdir)

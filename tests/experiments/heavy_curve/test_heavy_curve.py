@@ -19,6 +19,9 @@ from qnn_jax.sweeps import launch
 from qnn_jax.sweeps.store import Store, checksum
 from qnn_jax.sweeps.trained import load_model
 
+# Its trainings run longer than they compile.
+pytestmark = pytest.mark.usefixtures("as_users_compile")
+
 
 def small(**changes):
   """Seconds: one network at two rates, few steps."""
