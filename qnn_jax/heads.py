@@ -59,7 +59,7 @@ def as_drawn(init: Initializer) -> Initializer:
 
 
 _HEADS: dict[str, Head] = {}
-_of_library: set[str] = set()  # their names
+_OF_LIBRARY: set[str] = set()  # the names of the heads below, which nobody may replace
 
 
 def register(head: Head) -> None:
@@ -97,7 +97,7 @@ def register(head: Head) -> None:
       f"None, not {head.conv!r}"
     )
   for other in _HEADS.values():
-    own = other.name not in _of_library and other.name == head.name
+    own = other.name not in _OF_LIBRARY and other.name == head.name
     if not own and (head.name == other.name or head.title == other.title):
       raise InputError(
         f"a head '{other.name}' with the title '{other.title}' is registered already: {other.layer}"
@@ -234,4 +234,4 @@ register(
     conv=layers.LowRankQuadraticConv,
   )
 )
-_of_library.update(_HEADS)
+_OF_LIBRARY.update(_HEADS)

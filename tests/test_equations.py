@@ -60,6 +60,9 @@ def rows_with_functions():
       for other in re.findall(r"as \((\d+)\)", cells[column]):
         of_other = next(named for those, named in found if int(other) in those)
         sources |= {n: t for n, t in of_other.items() if n not in sources}
+      if "backward rules" in cells[column] and not sources:
+        files = sorted((ROOT / "qnn_jax" / "ops").glob("*.py"))
+        sources = {"ops": "".join(file.read_text(encoding="utf-8") for file in files)}
       found.append((numbers, sources))
   return found
 

@@ -43,8 +43,9 @@ def page(data: Page, made_of: str = "") -> str:
     made_of: a text that stands for the data. The file keeps it, so that a later run can compare it.
   """
   frame, style, script = looks()
+  compared = _compared(data)
   body = [
-    _comparison(data),
+    _comparison(data, compared),
     *_results(data),
     _faults(data),
     _config(data),
@@ -55,7 +56,7 @@ def page(data: Page, made_of: str = "") -> str:
     title=escape(_title(data)),
     name=escape(data.name),
     facts=_facts(data),
-    navigation=_navigation(data),
+    navigation=_navigation(data, compared is not None),
     body="\n".join(part for part in body if part),
     made_of=escape(made_of),
     style=style,
@@ -93,9 +94,9 @@ def _facts(data):
   return f"<ul class=facts>{''.join(items)}</ul>"
 
 
-def _navigation(data):
+def _navigation(data, is_compared):
   links = [("results", "Results")] if not data.swept else []
-  links += [("comparison", "All settings")] if _compared(data) else []
+  links += [("comparison", "All settings")] if is_compared else []
   links += [(f"setting-{i}", s.title) for i, s in enumerate(data.sections) if data.swept]
   links += [("runs", "Runs")] if not data.swept else []
   links += [("faults", "What went wrong"), ("config", "Configuration"), ("machines", "Machines")]
@@ -105,16 +106,15 @@ def _navigation(data):
 
 def _compared(data: Page) -> Runs | None:
   """The runs of all settings of a sweep for one table, if that is small enough to be read."""
-  if len(data.sections) < 2:
+  count_of_runs = sum(len(section.runs.rows) for section in data.sections)
+  if len(data.sections) < 2 or count_of_runs > MOST_RUNS_COMPARED:
     return None
   runs = together(data.sections)
   cells = {tuple(row[key] for key in runs.keys) for row in runs.rows} | set(runs.missing)
-  small = len(cells) <= MOST_COMPARED and len(runs.rows) <= MOST_RUNS_COMPARED
-  return runs if small else None
+  return runs if len(cells) <= MOST_COMPARED else None
 
 
-def _comparison(data: Page) -> str:
-  runs = _compared(data)
+def _comparison(data: Page, runs: Runs | None) -> str:
   if runs is None:
     return ""
   table = runs_table(runs, f"{data.name}: all settings", "all-")
